@@ -1,0 +1,305 @@
+//! A batch on its way: an owned lease on items that come home by themselves.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::sync::{Arc, Mutex, Notify};
+
+/// Items for the sink: at most [`max_batch_size`](crate::Builder::max_batch_size), in order.
+///
+/// A batch is an owned lease. It derefs to `[T]`, can be moved into another task or into
+/// `spawn_blocking`, and when it is dropped its items go home to the queue. So an attempt that
+/// fails, times out, panics or is cancelled loses nothing, and a retry needs neither `T: Clone`
+/// nor `T: Sync`. The next attempt waits until the batch is home: it never overlaps this one.
+///
+/// After an attempt that returned `Ok` the items are dropped.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use swaplane::{Batch, Queue};
+///
+/// let queue = Queue::builder().spawn_fn(|batch: Batch<String>| async move {
+///     // On a thread where blocking is allowed, without a copy:
+///     tokio::task::spawn_blocking(move || {
+///         println!("{} rows, attempt {}", batch.len(), batch.attempt());
+///     })
+///     .await?;
+///     Ok(())
+/// })?;
+/// queue.push("a row".to_owned())?;
+/// queue.flush().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a batch that is dropped counts as sent if the attempt returns `Ok`"]
+pub struct Batch<T> {
+    items: Vec<T>,
+    ticket: Ticket,
+    reason: Reason,
+    /// `None` once the items have been taken out.
+    home: Option<Arc<Home<T>>>,
+}
+
+/// Why a batch left.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// About `max_batch_size` items waited.
+    Size,
+    /// `max_delay` had passed since the first of them.
+    Delay,
+    /// The sink was free, and [`max_delay`](crate::Builder::max_delay) is zero.
+    Idle,
+    /// Somebody called `flush`.
+    Flush,
+    /// The queue was full, or somebody waited for room.
+    Full,
+    /// The queue was closed.
+    Close,
+}
+
+/// Which attempt at which batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    pub(crate) id: u64,
+    pub(crate) attempt: u32,
+}
+
+impl<T> Batch<T> {
+    /// Tells this batch from every other of the queue, and stays the same across attempts: what
+    /// a sink needs to recognise an attempt that had an effect although it failed.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.ticket.id
+    }
+
+    /// The number of this attempt, from 1.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.ticket.attempt
+    }
+
+    /// Why the batch left when it did.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// Takes the items for good. This attempt is then the last: with `Ok` the items count as
+    /// delivered, with anything else as lost.
+    #[must_use]
+    pub fn into_vec(mut self) -> Vec<T> {
+        let items = std::mem::take(&mut self.items);
+        if let Some(home) = self.home.take() {
+            home.receive(self.ticket, Content::Taken);
+        }
+        items
+    }
+}
+
+impl<T> Deref for Batch<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.items
+    }
+}
+
+impl<T> DerefMut for Batch<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.items
+    }
+}
+
+impl<T> Drop for Batch<T> {
+    fn drop(&mut self) {
+        if let Some(home) = self.home.take() {
+            let items = std::mem::take(&mut self.items);
+            drop(home.receive(self.ticket, Content::Back(items)));
+        }
+    }
+}
+
+impl<T> fmt::Debug for Batch<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch")
+            .field("id", &self.ticket.id)
+            .field("attempt", &self.ticket.attempt)
+            .field("reason", &self.reason)
+            .field("len", &self.items.len())
+            .finish()
+    }
+}
+
+/// Where the batches of one worker come home to; one is out at a time.
+pub(crate) struct Home<T> {
+    place: Mutex<Place<T>>,
+    /// Rung when a batch comes home.
+    bell: Arc<Notify>,
+}
+
+struct Place<T> {
+    expected: Option<Ticket>,
+    content: Content<T>,
+    /// The memory of the last batch that was delivered.
+    spare: Vec<T>,
+}
+
+/// What became of the items of the batch that is expected.
+pub(crate) enum Content<T> {
+    Out,
+    Back(Vec<T>),
+    Taken,
+}
+
+impl<T> Home<T> {
+    pub(crate) fn new(bell: Arc<Notify>) -> Arc<Self> {
+        Arc::new(Self {
+            place: Mutex::new(Place {
+                expected: None,
+                content: Content::Out,
+                spare: Vec::new(),
+            }),
+            bell,
+        })
+    }
+
+    /// Lends the items out.
+    pub(crate) fn lend(
+        self: &Arc<Self>,
+        items: Vec<T>,
+        ticket: Ticket,
+        reason: Reason,
+    ) -> Batch<T> {
+        let mut place = self.place.lock();
+        place.expected = Some(ticket);
+        place.content = Content::Out;
+        drop(place);
+        Batch {
+            items,
+            ticket,
+            reason,
+            home: Some(self.clone()),
+        }
+    }
+
+    /// A batch comes home. Hands back what nobody expects any more, to be dropped by the caller.
+    fn receive(&self, ticket: Ticket, content: Content<T>) -> Option<Content<T>> {
+        let mut place = self.place.lock();
+        if place.expected != Some(ticket) {
+            return Some(content);
+        }
+        place.content = content;
+        drop(place);
+        self.bell.notify_one();
+        None
+    }
+
+    /// What has become of the batch that is out.
+    pub(crate) fn collect(&self) -> Content<T> {
+        let mut place = self.place.lock();
+        let content = std::mem::replace(&mut place.content, Content::Out);
+        if !matches!(content, Content::Out) {
+            place.expected = None;
+        }
+        content
+    }
+
+    /// Whether the batch is in somebody's hands.
+    pub(crate) fn is_out(&self) -> bool {
+        let place = self.place.lock();
+        place.expected.is_some() && matches!(place.content, Content::Out)
+    }
+
+    /// Expects the batch no longer: its items are dropped where it is dropped.
+    pub(crate) fn give_up(&self) {
+        self.place.lock().expected = None;
+    }
+
+    /// The attempt was a success: drops the items, now or when the batch is dropped. Called in
+    /// the task of the attempt, so that their `Drop` costs the flusher nothing.
+    pub(crate) fn settle(&self, ticket: Ticket) {
+        let mut place = self.place.lock();
+        if place.expected != Some(ticket) {
+            return;
+        }
+        place.expected = None;
+        let content = std::mem::replace(&mut place.content, Content::Out);
+        drop(place);
+        if let Content::Back(mut items) = content {
+            drop_items(&mut items);
+            self.place.lock().spare = items;
+        }
+    }
+
+    /// The memory of the last delivered batch, empty.
+    pub(crate) fn take_spare(&self) -> Vec<T> {
+        std::mem::take(&mut self.place.lock().spare)
+    }
+}
+
+/// Drops items whose `Drop` may panic, which concerns nobody else.
+pub(crate) fn drop_items<T>(items: &mut Vec<T>) {
+    if catch_unwind(AssertUnwindSafe(|| items.clear())).is_err() {
+        tracing::error!("an item panicked while it was dropped");
+    }
+}
+
+impl<T> fmt::Debug for Home<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Home").finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(swaplane_loom)))]
+mod tests {
+    use super::*;
+
+    fn home() -> Arc<Home<u32>> {
+        Home::new(Arc::new(Notify::new()))
+    }
+
+    const FIRST: Ticket = Ticket { id: 1, attempt: 1 };
+    const SECOND: Ticket = Ticket { id: 1, attempt: 2 };
+
+    #[test]
+    fn a_dropped_batch_comes_home() {
+        let home = home();
+        let batch = home.lend(vec![1, 2], FIRST, Reason::Size);
+        assert!(matches!(home.collect(), Content::Out));
+        drop(batch);
+        assert!(matches!(home.collect(), Content::Back(items) if items == [1, 2]));
+    }
+
+    #[test]
+    fn taken_items_do_not() {
+        let home = home();
+        let batch = home.lend(vec![1, 2], FIRST, Reason::Size);
+        assert_eq!(batch.into_vec(), [1, 2]);
+        assert!(matches!(home.collect(), Content::Taken));
+    }
+
+    #[test]
+    fn a_straggler_is_not_mistaken_for_its_successor() {
+        let home = home();
+        let late = home.lend(vec![1], FIRST, Reason::Size);
+        home.give_up();
+        let batch = home.lend(vec![2], SECOND, Reason::Size);
+        drop(late);
+        assert!(matches!(home.collect(), Content::Out));
+        drop(batch);
+        assert!(matches!(home.collect(), Content::Back(items) if items == [2]));
+    }
+
+    #[test]
+    fn a_settled_batch_leaves_its_memory() {
+        let home = home();
+        drop(home.lend(Vec::from([1, 2]), FIRST, Reason::Size));
+        home.settle(FIRST);
+        let spare = home.take_spare();
+        assert!(spare.is_empty() && spare.capacity() >= 2);
+        assert!(matches!(home.collect(), Content::Out));
+    }
+}

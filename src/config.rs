@@ -1,0 +1,149 @@
+//! The settings of a queue, and which values they may have.
+
+use std::time::Duration;
+
+use crate::error::Violation;
+use crate::retry::Retry;
+
+/// No duration may be longer: `Instant + Duration` has to stay in range.
+pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const MOST_PARTITIONS: usize = 4096;
+/// What one tokio semaphore can count, on every platform.
+const MOST_CAPACITY: usize = (u32::MAX >> 3) as usize;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) name: String,
+    /// `None`: the larger of the number of CPUs and `max_in_flight`.
+    pub(crate) partitions: Option<usize>,
+    pub(crate) capacity: usize,
+    pub(crate) max_batch_size: usize,
+    pub(crate) max_delay: Duration,
+    pub(crate) max_in_flight: usize,
+    pub(crate) attempt_timeout: Duration,
+    pub(crate) retry: Retry,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            name: "swaplane".to_owned(),
+            partitions: None,
+            capacity: 100_000,
+            max_batch_size: 500,
+            max_delay: Duration::from_millis(50),
+            max_in_flight: 1,
+            attempt_timeout: Duration::from_secs(10),
+            retry: Retry::exponential(),
+        }
+    }
+}
+
+impl Config {
+    /// How many partitions there are.
+    pub(crate) fn partitions(&self) -> usize {
+        self.partitions.unwrap_or_else(|| {
+            num_cpus::get()
+                .max(self.max_in_flight)
+                .clamp(1, MOST_PARTITIONS)
+        })
+    }
+
+    /// Everything that is wrong, in the order of the settings.
+    pub(crate) fn violations(&self) -> Vec<Violation> {
+        let mut found = Vec::new();
+        if let Some(partitions) = self.partitions {
+            count("partitions", partitions, MOST_PARTITIONS, &mut found);
+        }
+        count("capacity", self.capacity, MOST_CAPACITY, &mut found);
+        // A quarter of the capacity may lie idle in lanes; the rest must be able to fill a batch.
+        let fills = self.capacity - self.capacity / 4;
+        if self.max_batch_size == 0
+            || (self.max_batch_size > fills && self.max_batch_size != usize::MAX)
+        {
+            found.push(Violation {
+                field: "max_batch_size",
+                value: self.max_batch_size.to_string(),
+                bound: format!(
+                    "from 1 to {fills} (capacity less a quarter), or usize::MAX for no limit"
+                ),
+            });
+        }
+        if self.max_delay > LONGEST {
+            found.push(Violation {
+                field: "max_delay",
+                value: format!("{:?}", self.max_delay),
+                bound: "from zero (adaptive) to 365 days".to_owned(),
+            });
+        }
+        let workers = self.partitions.unwrap_or(MOST_PARTITIONS);
+        if self.max_in_flight == 0 || self.max_in_flight > workers {
+            found.push(Violation {
+                field: "max_in_flight",
+                value: self.max_in_flight.to_string(),
+                bound: format!("from 1 to the number of partitions, at most {workers}"),
+            });
+        }
+        duration("attempt_timeout", self.attempt_timeout, &mut found);
+        self.retry.violations(&mut found);
+        found
+    }
+}
+
+fn count(field: &'static str, value: usize, most: usize, found: &mut Vec<Violation>) {
+    if value == 0 || value > most {
+        found.push(Violation {
+            field,
+            value: value.to_string(),
+            bound: format!("from 1 to {most}"),
+        });
+    }
+}
+
+/// Refuses a duration of zero or of more than a year.
+pub(crate) fn duration(field: &'static str, value: Duration, found: &mut Vec<Violation>) {
+    if value.is_zero() || value > LONGEST {
+        found.push(Violation {
+            field,
+            value: format!("{value:?}"),
+            bound: "longer than zero and at most 365 days".to_owned(),
+        });
+    }
+}
+
+#[cfg(all(test, not(swaplane_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_what_the_documentation_says_and_valid() {
+        let config = Config::default();
+        assert_eq!(config.capacity, 100_000);
+        assert_eq!(config.max_batch_size, 500);
+        assert_eq!(config.max_delay, Duration::from_millis(50));
+        assert_eq!(config.max_in_flight, 1);
+        assert_eq!(config.attempt_timeout, Duration::from_millis(10_000));
+        assert_eq!(config.partitions(), num_cpus::get());
+        assert_eq!(config.violations(), []);
+    }
+
+    #[test]
+    fn there_is_a_partition_for_each_worker() {
+        let config = Config {
+            max_in_flight: 100,
+            ..Config::default()
+        };
+        assert!(config.partitions() >= 100);
+        assert_eq!(config.violations(), []);
+    }
+
+    #[test]
+    fn the_smallest_capacity_is_usable() {
+        let config = Config {
+            capacity: 1,
+            max_batch_size: 1,
+            ..Config::default()
+        };
+        assert_eq!(config.violations(), []);
+    }
+}

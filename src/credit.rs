@@ -1,0 +1,174 @@
+//! Capacity. A credit is the right to hold one item: taken before the item is written, given
+//! back at its terminal outcome. So what is held, in lanes, in flight and in backoff together,
+//! can never exceed the capacity.
+//!
+//! Lanes lease credits by the handful, so that the shared counter is touched once per lease.
+//! Credits that lie idle in lanes come out of an allowance of a quarter of the capacity: however
+//! many lanes there are, three quarters circulate, and somebody who waits gets one.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::sync::{AtomicUsize, Semaphore, broken};
+
+/// The most that a lane leases at once.
+pub(crate) const LARGEST_LEASE: usize = 64;
+
+#[derive(Debug)]
+pub(crate) struct Credits {
+    pool: Semaphore,
+    capacity: usize,
+    /// Credits leased beyond the item they were leased for, and not yet known to be used.
+    idle: AtomicUsize,
+    /// Callers in `reserve`. While there are any, what is held is to be flushed at once.
+    waiting: AtomicUsize,
+}
+
+impl Credits {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            pool: Semaphore::new(capacity),
+            capacity,
+            idle: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Takes `want` credits, or one where there are not as many, or where the allowance for
+    /// idle ones is used up; 0 if there is none. `spent` is what the lane's last lease brought
+    /// beyond its first item: used by now, so it counts as idle no longer.
+    pub(crate) fn lease(&self, want: usize, spent: usize) -> usize {
+        self.no_longer_idle(spent);
+        if want > 1 && self.may_lie_idle(want - 1) {
+            if self.take(want) {
+                return want;
+            }
+            self.no_longer_idle(want - 1);
+        }
+        usize::from(self.take(1))
+    }
+
+    fn take(&self, n: usize) -> bool {
+        // A lease is small, whatever the capacity.
+        let n = u32::try_from(n).expect("a lease fits u32");
+        self.pool
+            .try_acquire_many(n)
+            .map(|permit| permit.forget())
+            .is_ok()
+            || broken("credit: none needed")
+    }
+
+    // Relaxed, here and below: only the count matters, and a read-modify-write sees the last.
+    fn may_lie_idle(&self, n: usize) -> bool {
+        let allowance = self.capacity / 4;
+        self.idle
+            .fetch_update(Relaxed, Relaxed, |idle| {
+                (idle + n <= allowance || broken("credit: no allowance")).then_some(idle + n)
+            })
+            .is_ok()
+    }
+
+    pub(crate) fn no_longer_idle(&self, n: usize) {
+        if n > 0 {
+            self.idle.fetch_sub(n, Relaxed);
+        }
+    }
+
+    /// Gives credits back: to those who wait, in their order, else to the pool.
+    pub(crate) fn give_back(&self, n: usize) {
+        if n > 0 {
+            self.pool.add_permits(n);
+        }
+    }
+
+    /// Takes one credit now if there is one and nobody waits for it.
+    pub(crate) fn try_reserve(&self) -> bool {
+        self.take(1)
+    }
+
+    /// Waits for one credit, first come first served; `false` once the pool is closed.
+    ///
+    /// Cancel safe: a credit that was assigned to a caller who left goes to the next one.
+    pub(crate) async fn reserve(&self) -> bool {
+        self.pool
+            .acquire()
+            .await
+            .map(|permit| permit.forget())
+            .is_ok()
+    }
+
+    /// Counts a caller as waiting until the guard is dropped.
+    pub(crate) fn wait(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Relaxed);
+        Waiting(self)
+    }
+
+    pub(crate) fn has_waiters(&self) -> bool {
+        self.waiting.load(Relaxed) > 0
+    }
+
+    /// Lets nobody wait any more. Credits can still be given back.
+    pub(crate) fn close(&self) {
+        self.pool.close();
+    }
+
+    /// Credits that nobody has.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for models and tests"))]
+    pub(crate) fn free(&self) -> usize {
+        self.pool.available_permits()
+    }
+}
+
+/// See [`Credits::wait`].
+#[derive(Debug)]
+pub(crate) struct Waiting<'a>(&'a Credits);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(all(test, not(swaplane_loom)))]
+mod tests {
+    use super::Credits;
+
+    #[test]
+    fn one_lane_gets_all_of_the_capacity() {
+        for capacity in 1..=70 {
+            let credits = Credits::new(capacity);
+            let (mut got, mut spent) = (0, 0);
+            loop {
+                let lease = credits.lease(64, spent);
+                if lease == 0 {
+                    break;
+                }
+                got += lease;
+                spent = lease - 1;
+            }
+            assert_eq!(got, capacity);
+        }
+    }
+
+    #[test]
+    fn at_most_a_quarter_lies_idle_however_many_lanes_there_are() {
+        let credits = Credits::new(1000);
+        let leased: usize = (0..100).map(|_| credits.lease(64, 0)).sum();
+        assert!(leased - 100 <= 250, "{leased} leased for 100 items");
+        assert_eq!(credits.free(), 1000 - leased);
+    }
+
+    #[test]
+    fn what_comes_back_can_be_leased_again() {
+        let credits = Credits::new(4);
+        let lease = credits.lease(2, 0);
+        assert_eq!(lease, 2);
+        credits.no_longer_idle(1);
+        credits.give_back(2);
+        assert_eq!(credits.lease(2, 0), 2);
+        assert_eq!(credits.free(), 2);
+    }
+}

@@ -1,0 +1,269 @@
+//! What can go wrong, one type an operation. Errors give back what they refuse and never print it.
+
+use std::error::Error;
+use std::fmt;
+
+/// Why an item was refused; it comes back.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum PushError<T> {
+    /// As many items are held as [`capacity`](crate::Builder::capacity) allows.
+    Full(T),
+    /// The queue is closed, or its flusher has ended.
+    Closed(T),
+}
+
+impl<T> PushError<T> {
+    /// The refused item.
+    ///
+    /// ```
+    /// assert_eq!(swaplane::PushError::Full(7).into_inner(), 7);
+    /// ```
+    #[must_use]
+    pub fn into_inner(self) -> T {
+        match self {
+            Self::Full(item) | Self::Closed(item) => item,
+        }
+    }
+
+    /// Whether the queue was full: later there may be room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full(_))
+    }
+
+    /// Whether the queue was closed: there will never be room again.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed(_))
+    }
+}
+
+impl<T> fmt::Debug for PushError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full(_) => "Full(..)",
+            Self::Closed(_) => "Closed(..)",
+        })
+    }
+}
+
+impl<T> fmt::Display for PushError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let refused = match self {
+            Self::Full(_) => Refused::Full,
+            Self::Closed(_) => Refused::Closed,
+        };
+        refused.fmt(f)
+    }
+}
+
+impl<T> Error for PushError<T> {}
+
+/// Why a push was refused, without the item.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refused {
+    /// See [`PushError::Full`].
+    Full,
+    /// See [`PushError::Closed`].
+    Closed,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "the buffer is full",
+            Self::Closed => "the buffer is closed",
+        })
+    }
+}
+
+/// Where `push_all` stopped.
+#[non_exhaustive]
+#[derive(Clone, PartialEq, Eq)]
+pub struct PushAllError<T> {
+    /// How many items were accepted, from the first on.
+    pub accepted: usize,
+    /// The first refused item and all that came after it.
+    pub rest: Vec<T>,
+    /// Why the first of them was refused.
+    pub reason: Refused,
+}
+
+impl<T> PushAllError<T> {
+    pub(crate) fn new(
+        accepted: usize,
+        refused: PushError<T>,
+        rest: impl Iterator<Item = T>,
+    ) -> Self {
+        let reason = match refused {
+            PushError::Full(_) => Refused::Full,
+            PushError::Closed(_) => Refused::Closed,
+        };
+        let rest = std::iter::once(refused.into_inner()).chain(rest).collect();
+        Self {
+            accepted,
+            rest,
+            reason,
+        }
+    }
+
+    /// The items that were not accepted.
+    #[must_use]
+    pub fn into_inner(self) -> Vec<T> {
+        self.rest
+    }
+
+    /// Whether the queue was full: later there may be room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.reason == Refused::Full
+    }
+
+    /// Whether the queue was closed: there will never be room again.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.reason == Refused::Closed
+    }
+}
+
+impl<T> fmt::Debug for PushAllError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PushAllError")
+            .field("accepted", &self.accepted)
+            .field("rest", &format_args!("[..; {}]", self.rest.len()))
+            .field("reason", &self.reason)
+            .finish()
+    }
+}
+
+impl<T> fmt::Display for PushAllError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            accepted, reason, ..
+        } = self;
+        let rest = self.rest.len();
+        write!(f, "{reason}: {accepted} items accepted, {rest} refused")
+    }
+}
+
+impl<T> Error for PushAllError<T> {}
+
+/// Why there is no permit.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ReserveError {
+    /// The queue is closed, or its flusher has ended.
+    Closed,
+}
+
+impl ReserveError {
+    /// Whether the queue was closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
+}
+
+impl fmt::Display for ReserveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Refused::Closed.fmt(f)
+    }
+}
+
+impl Error for ReserveError {}
+
+/// What a flush covered and did not deliver, by outcome.
+#[non_exhaustive]
+#[must_use]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FlushError {
+    /// Given up: every retry failed, or the sink kept the batch.
+    pub lost: u64,
+    /// Handed back by a shutdown whose deadline passed meanwhile.
+    pub returned: u64,
+    /// Still held, because the flusher has ended (its runtime was dropped). A shutdown returns
+    /// them.
+    pub held: u64,
+}
+
+impl FlushError {
+    /// All that was not delivered.
+    #[must_use]
+    pub fn undelivered(&self) -> u64 {
+        self.lost + self.returned + self.held
+    }
+}
+
+impl fmt::Display for FlushError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            lost,
+            returned,
+            held,
+        } = self;
+        write!(
+            f,
+            "{} items were not delivered: {lost} lost, {returned} returned by a shutdown, {held} \
+             still held",
+            self.undelivered()
+        )
+    }
+}
+
+impl Error for FlushError {}
+
+/// Every setting that cannot be used as it is.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildError {
+    violations: Vec<Violation>,
+}
+
+impl BuildError {
+    pub(crate) fn new(violations: Vec<Violation>) -> Self {
+        Self { violations }
+    }
+
+    /// What is wrong, all of it, in the order of the settings.
+    #[must_use]
+    pub fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, violation) in self.violations.iter().enumerate() {
+            let separator = if i == 0 { "" } else { "; " };
+            write!(f, "{separator}{violation}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for BuildError {}
+
+/// One setting that cannot be used as it is.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Violation {
+    /// The setting, as its setter is named.
+    pub field: &'static str,
+    /// Its value.
+    pub value: String,
+    /// What it must be.
+    pub bound: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            field,
+            value,
+            bound,
+        } = self;
+        write!(f, "{field} must be {bound}, got {value}")
+    }
+}

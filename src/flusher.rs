@@ -1,0 +1,695 @@
+//! The flusher: one task that owns all flush state. Callers only leave notes (`request`); it
+//! collects (`collect`), cuts batches, and delivers them (`deliver`).
+//!
+//! ```text
+//!        ┌── hear: flush? close? shutdown? ◄──────────────┐
+//!        ▼                                                │
+//!      step: for each free worker, is there a reason? ──► rest: until a bell, a timer, an outcome
+//!            collect, cut, send                                (parked if there is nothing to do)
+//! ```
+//!
+//! While something waits a timer is armed and pushes are silent; a full batch is told by the
+//! reports that leases make. When nothing waits the flusher parks: no timer, and the next push
+//! rings (see `barrier`).
+
+pub(crate) mod collect;
+pub(crate) mod deliver;
+pub(crate) mod request;
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use self::collect::{Collector, Parked};
+use self::deliver::{Courier, Cut, Outcome, Worker};
+use self::request::{Flushed, Requests};
+use crate::batch::{Home, Reason};
+use crate::config::{Config, LONGEST};
+use crate::error::FlushError;
+use crate::partition::Partitions;
+use crate::sink::Sink;
+use crate::stats::{Counters, Stats};
+use crate::sync::{Arc, StdArc};
+
+/// A collection of this many items means that pushes are frequent enough to look for them by
+/// ourselves.
+const PLENTY: usize = 256;
+/// How often lanes are looked at for memory that they have no use for.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How soon to look again at a lane in which a push is in progress.
+const BUSY_PAUSE: Duration = Duration::from_millis(1);
+/// How long a shutdown waits beyond its deadline for batches of aborted attempts to come home.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// What the handles and the flusher share.
+#[derive(Debug)]
+pub(crate) struct Shared<T> {
+    pub(crate) partitions: Arc<Partitions<T>>,
+    pub(crate) counters: Counters,
+    pub(crate) requests: Requests<Core<T>>,
+    pub(crate) config: Config,
+}
+
+impl<T> Shared<T> {
+    /// Refuses items from now on; whether this call was the first.
+    pub(crate) fn close(&self) -> bool {
+        let first = self.partitions.close();
+        self.requests.close();
+        self.partitions.bell.notify_one();
+        first
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.counters.snapshot(|| self.partitions.accepted())
+    }
+}
+
+/// All that holds items, and outlives the task.
+pub(crate) struct Core<T> {
+    collector: Collector<T>,
+    workers: Vec<Worker<T>>,
+    /// What a shutdown is to return.
+    leftovers: Vec<T>,
+}
+
+impl<T: Send + 'static> Core<T> {
+    pub(crate) fn new(partitions: &Arc<Partitions<T>>) -> Self {
+        let home = || Home::new(partitions.bell.clone());
+        Self {
+            collector: Collector::new(partitions.clone()),
+            workers: (0..partitions.workers())
+                .map(|_| Worker::new(home()))
+                .collect(),
+            leftovers: Vec::new(),
+        }
+    }
+
+    /// Takes what the flusher left behind when its runtime was dropped, if it was: what lies in
+    /// the lanes, and what came home from the sink. Nobody else will do it, so this waits for
+    /// pushes in progress and for attempts that are just being dropped, but not for long.
+    pub(crate) fn recover(&mut self, counters: &Counters, patience: Duration) -> Vec<T> {
+        let begun = std::time::Instant::now();
+        let patience = patience.min(2 * GRACE);
+        while (self.collector.is_busy() || self.workers.iter().any(Worker::is_out))
+            && begun.elapsed() < patience
+        {
+            std::thread::sleep(BUSY_PAUSE);
+        }
+        for worker in 0..self.workers.len() {
+            let before = self.leftovers.len();
+            let lost = self.workers[worker].salvage(&mut self.leftovers, |_, _, _| {});
+            self.collector.collect_all(worker, &mut self.leftovers);
+            counters.returned.add(self.leftovers.len() - before);
+            counters.lost.add(lost);
+        }
+        std::mem::take(&mut self.leftovers)
+    }
+}
+
+impl<T> fmt::Debug for Core<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core").finish_non_exhaustive()
+    }
+}
+
+pub(crate) struct Flusher<T: Send + 'static, S> {
+    shared: Arc<Shared<T>>,
+    /// `None` once it has been left behind.
+    core: Option<Core<T>>,
+    courier: Courier<S>,
+    timer: Option<Pin<Box<Sleep>>>,
+    flushes: Vec<Flush>,
+    next_id: u64,
+    /// Why what waits for each worker is to be sent without waiting for more.
+    due: Vec<Option<Reason>>,
+    /// When what waits becomes due.
+    tick: Option<Instant>,
+    /// The last collection found plenty.
+    plenty: bool,
+    /// When to look for unused memory.
+    sweep: Option<Instant>,
+    /// How often in a row a push was in progress when we meant to sleep.
+    busy: u32,
+    stage: Stage,
+    /// Of the shutdown, once there is one.
+    deadline: Option<Instant>,
+    drain: Drain,
+}
+
+/// Callers that wait until all batches with lower ids are terminal.
+struct Flush {
+    below: u64,
+    callers: Vec<oneshot::Sender<Flushed>>,
+    undelivered: FlushError,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Open,
+    /// Lanes refuse items; pushes that had begun may still be in progress.
+    Closing,
+    /// Everything that was ever accepted has been collected.
+    Collected,
+}
+
+/// Where a shutdown is with the sink's `drain`.
+enum Drain {
+    NotYet,
+    /// Under way, with what the batch was put together from: worker, cut, number of items.
+    Running(Vec<(usize, Cut<()>, usize)>),
+    Over,
+}
+
+impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
+    pub(crate) fn new(shared: Arc<Shared<T>>, sink: S, runtime: Handle) -> Self {
+        let config = &shared.config;
+        let courier = Courier {
+            name: config.name.clone(),
+            sink: StdArc::new(sink),
+            runtime,
+            attempt_timeout: config.attempt_timeout,
+            retry: config.retry.clone(),
+            rejoin: false,
+        };
+        let core = Core::new(&shared.partitions);
+        Self {
+            due: vec![None; core.workers.len()],
+            core: Some(core),
+            courier,
+            shared,
+            timer: None,
+            flushes: Vec::new(),
+            next_id: 1,
+            tick: None,
+            plenty: false,
+            sweep: None,
+            busy: 0,
+            stage: Stage::Open,
+            deadline: None,
+            drain: Drain::NotYet,
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
+        loop {
+            self.hear();
+            self.step();
+            if self.deadline.is_some_and(|at| at <= Instant::now()) {
+                self.expire().await;
+                break;
+            }
+            if self.is_over() {
+                break;
+            }
+            self.rest().await;
+        }
+        // `drop` leaves the rest behind.
+    }
+
+    fn core(&mut self) -> &mut Core<T> {
+        self.core.as_mut().expect("left behind only on drop")
+    }
+
+    fn workers(&self) -> std::ops::Range<usize> {
+        0..self.due.len()
+    }
+
+    fn is_adaptive(&self) -> bool {
+        self.shared.config.max_delay.is_zero()
+    }
+
+    // ---- hear ----
+
+    fn hear(&mut self) {
+        let heard = self.shared.requests.hear();
+        if heard.closed && self.stage == Stage::Open {
+            self.stage = Stage::Closing;
+        }
+        for deadline in heard.deadlines {
+            let at = Instant::now() + deadline.min(LONGEST);
+            if self.deadline.is_none() {
+                // Batches that wait for another attempt join the rest, to be drained with it.
+                self.courier.rejoin = true;
+                self.core().workers.iter_mut().for_each(Worker::rejoin_waiting);
+            }
+            self.deadline = Some(self.deadline.map_or(at, |earlier| earlier.min(at)));
+        }
+        if !heard.flushes.is_empty() {
+            for worker in self.workers() {
+                self.cut_all(worker, Reason::Flush);
+            }
+            self.flushes.push(Flush {
+                below: self.next_id,
+                callers: heard.flushes,
+                undelivered: FlushError::default(),
+            });
+        }
+        if self.stage == Stage::Closing && !self.core().collector.is_busy() {
+            for worker in self.workers() {
+                self.cut_all(worker, Reason::Close);
+            }
+            self.stage = Stage::Collected;
+        }
+        self.answer();
+    }
+
+    // ---- step ----
+
+    fn step(&mut self) {
+        self.fall_due();
+        self.core().collector.bury();
+        match self.drain {
+            // Attempts in flight may finish; then all that is left is drained.
+            Drain::NotYet if self.deadline.is_some() => self.try_drain(),
+            Drain::Running(_) => return,
+            _ => {}
+        }
+        if self.deadline.is_none() || matches!(self.drain, Drain::Over) {
+            for worker in self.workers() {
+                self.send(worker);
+            }
+        }
+        self.arm();
+    }
+
+    /// Decides what need not wait for more any longer.
+    fn fall_due(&mut self) {
+        let ticked = self.tick.is_some_and(|at| at <= Instant::now());
+        if ticked {
+            self.tick = None;
+            self.plenty = false;
+        }
+        let reason = if self.stage > Stage::Open {
+            Reason::Close
+        } else if self.shared.partitions.is_pressed() {
+            Reason::Full
+        } else if ticked {
+            Reason::Delay
+        } else {
+            return;
+        };
+        let mut nothing = true;
+        for worker in self.workers() {
+            let core = self.core();
+            nothing &= core.workers[worker].is_done();
+            if core.collector.available(worker) > 0 {
+                nothing = false;
+                self.due[worker].get_or_insert(reason);
+            }
+        }
+        if nothing {
+            // There is nothing to make room of: let the next refusal ring again.
+            self.shared.partitions.relieve();
+        }
+    }
+
+    /// Sends the next batch of a worker if it is free and there is a reason to.
+    fn send(&mut self, worker: usize) {
+        if !self.core().workers[worker].is_idle() {
+            return;
+        }
+        if self.core().workers[worker].outbox.is_empty() {
+            let Some(reason) = self.reason(worker) else {
+                return;
+            };
+            self.cut(worker, reason);
+        }
+        let core = self.core.as_mut().expect("left behind only on drop");
+        core.workers[worker].send_next(&self.courier, &self.shared.counters);
+    }
+
+    fn reason(&mut self, worker: usize) -> Option<Reason> {
+        let available = self.core().collector.available(worker);
+        if available == 0 {
+            self.due[worker] = None;
+            return None;
+        }
+        if self.is_full(worker, available) {
+            return Some(Reason::Size);
+        }
+        let adaptive = self.is_adaptive().then_some(Reason::Idle);
+        self.due[worker].or(adaptive)
+    }
+
+    /// Whether about a batch waits: reports count leases, of which lanes may hold back so much
+    /// that a quarter is missing.
+    fn is_full(&self, worker: usize, available: usize) -> bool {
+        let full = self.shared.config.max_batch_size;
+        available >= full
+            || (available >= full - full / 4 && self.shared.partitions.seems_full(worker))
+    }
+
+    /// Cuts one batch from what waits for a worker.
+    fn cut(&mut self, worker: usize, reason: Reason) {
+        if self.core().collector.has_late(worker) {
+            self.cut_all(worker, reason);
+            return;
+        }
+        let max = self.shared.config.max_batch_size;
+        let core = self.core();
+        let mut items = core.workers[worker].take_spare();
+        let n = core.collector.collect(worker, max, &mut items);
+        self.plenty = n >= PLENTY;
+        if n < max {
+            self.due[worker] = None;
+        }
+        self.post(worker, items, reason);
+    }
+
+    /// Cuts batches from all that is visible to a worker.
+    fn cut_all(&mut self, worker: usize, reason: Reason) {
+        let max = self.shared.config.max_batch_size;
+        let core = self.core();
+        let mut all = core.workers[worker].take_spare();
+        core.collector.collect_all(worker, &mut all);
+        self.due[worker] = None;
+        if all.len() <= max {
+            self.post(worker, all, reason);
+            return;
+        }
+        let mut all = all.into_iter();
+        while all.len() > 0 {
+            let items = all.by_ref().take(max).collect();
+            self.post(worker, items, reason);
+        }
+    }
+
+    fn post(&mut self, worker: usize, items: Vec<T>, reason: Reason) {
+        if items.is_empty() {
+            return;
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        self.core().workers[worker].outbox.push_back(Cut {
+            id,
+            items,
+            reason,
+            attempts: 0,
+            begun: None,
+        });
+    }
+
+    /// Arms the timer where something waits and nothing else will make it due.
+    fn arm(&mut self) {
+        if self.is_adaptive() || self.stage > Stage::Open {
+            self.tick = None;
+            return;
+        }
+        let waits = self.workers().any(|worker| {
+            self.due[worker].is_none() && self.core().collector.available(worker) > 0
+        });
+        if !waits && !self.plenty {
+            self.tick = None;
+        } else if self.tick.is_none() {
+            self.tick = Some(Instant::now() + self.shared.config.max_delay);
+        }
+    }
+
+    // ---- shutdown ----
+
+    /// Once no attempt is in flight and everything is collected, offers all that is left to the
+    /// sink's `drain`.
+    fn try_drain(&mut self) {
+        let stage = self.stage;
+        let core = self.core.as_mut().expect("left behind only on drop");
+        if stage < Stage::Collected || !core.workers.iter().all(Worker::is_idle) {
+            return;
+        }
+        let mut items = Vec::new();
+        let mut parts = Vec::new();
+        let mut first_id = u64::MAX;
+        for (index, worker) in core.workers.iter_mut().enumerate() {
+            for mut cut in worker.outbox.drain(..) {
+                first_id = first_id.min(cut.id);
+                let size = cut.items.len();
+                items.append(&mut cut.items);
+                parts.push((index, cut.with_items(Vec::new()), size));
+            }
+        }
+        if items.is_empty() {
+            self.over();
+            return;
+        }
+        let rest = Cut {
+            id: first_id,
+            items,
+            reason: Reason::Close,
+            attempts: 0,
+            begun: None,
+        };
+        let until = self.deadline.expect("a shutdown is under way");
+        core.workers[0].drain(rest, until, &self.courier, &self.shared.counters);
+        self.drain = Drain::Running(parts);
+    }
+
+    /// The sink has drained what was left, or is not going to.
+    fn over(&mut self) {
+        self.courier.rejoin = false;
+        let Drain::Running(parts) = std::mem::replace(&mut self.drain, Drain::Over) else {
+            return;
+        };
+        let core = self.core();
+        let Some(rest) = core.workers[0].outbox.pop_front() else {
+            return;
+        };
+        // Declined: everything goes back to where it was.
+        let mut items = rest.items.into_iter();
+        for (worker, cut, size) in parts {
+            let items = items.by_ref().take(size).collect();
+            core.workers[worker].outbox.push_back(cut.with_items(items));
+        }
+    }
+
+    /// The deadline has passed: takes everything that is not in somebody's hands.
+    async fn expire(&mut self) {
+        self.core().workers.iter_mut().for_each(Worker::abort);
+        let until = Instant::now() + GRACE;
+        let mut pause = pin!(sleep_until(until));
+        let bell = self.shared.partitions.bell.clone();
+        loop {
+            let mut rung = pin!(bell.notified());
+            let late = poll_fn(|context| {
+                let news = self.poll_workers(context);
+                if !self.core().workers.iter().any(Worker::is_out) {
+                    return Poll::Ready(true);
+                }
+                let late = pause.as_mut().poll(context).is_ready();
+                if late || news || rung.as_mut().poll(context).is_ready() {
+                    return Poll::Ready(late);
+                }
+                Poll::Pending
+            })
+            .await;
+            if late {
+                break;
+            }
+        }
+        for worker in self.workers() {
+            self.cut_all(worker, Reason::Close);
+            let flushes = &mut self.flushes;
+            let core = self.core.as_mut().expect("left behind only on drop");
+            let before = core.leftovers.len();
+            let lost = core.workers[worker].salvage(&mut core.leftovers, |id, returned, lost| {
+                for flush in flushes.iter_mut().filter(|flush| id < flush.below) {
+                    flush.undelivered.returned += returned as u64;
+                    flush.undelivered.lost += lost as u64;
+                }
+            });
+            let returned = core.leftovers.len() - before;
+            self.shared.counters.returned.add(returned);
+            self.shared.counters.lost.add(lost);
+            if lost > 0 {
+                tracing::error!(
+                    queue = self.courier.name,
+                    items = lost,
+                    "the sink kept a batch beyond the deadline of the shutdown: it is lost"
+                );
+            }
+        }
+        self.answer();
+    }
+
+    fn is_over(&mut self) -> bool {
+        self.stage == Stage::Collected && self.core().workers.iter().all(Worker::is_done)
+    }
+
+    // ---- outcomes ----
+
+    fn poll_workers(&mut self, context: &mut std::task::Context<'_>) -> bool {
+        let mut news = false;
+        for worker in self.workers() {
+            loop {
+                let core = self.core.as_mut().expect("left behind only on drop");
+                let worker = &mut core.workers[worker];
+                let Poll::Ready((id, size, outcome)) =
+                    worker.poll(context, &self.courier, &self.shared.counters)
+                else {
+                    break;
+                };
+                self.record(id, size, outcome);
+                news = true;
+            }
+        }
+        news
+    }
+
+    fn record(&mut self, id: u64, size: usize, outcome: Outcome) {
+        let counters = &self.shared.counters;
+        match outcome {
+            Outcome::Delivered => {
+                counters.delivered.add(size);
+                counters.batches.add(1);
+            }
+            Outcome::Lost => {
+                counters.lost.add(size);
+                for flush in self.flushes.iter_mut().filter(|flush| id < flush.below) {
+                    flush.undelivered.lost += size as u64;
+                }
+            }
+            Outcome::Rejoined => {}
+        }
+        if matches!(self.drain, Drain::Running(_)) {
+            self.over();
+        }
+        if outcome != Outcome::Rejoined {
+            self.shared.partitions.credits.give_back(size);
+            self.shared.partitions.relieve();
+        }
+        self.answer();
+    }
+
+    /// Answers the flushes of which everything is terminal.
+    fn answer(&mut self) {
+        if self.flushes.is_empty() {
+            return;
+        }
+        let core = self.core.as_mut().expect("left behind only on drop");
+        let first = core.workers.iter().filter_map(Worker::first_id).min();
+        self.flushes.retain_mut(|flush| {
+            let done = first.is_none_or(|id| id >= flush.below);
+            if done {
+                let answer = match flush.undelivered.undelivered() {
+                    0 => Ok(()),
+                    _ => Err(flush.undelivered),
+                };
+                for caller in flush.callers.drain(..) {
+                    // Who has left needs no answer.
+                    let _ = caller.send(answer);
+                }
+            }
+            !done
+        });
+    }
+
+    // ---- rest ----
+
+    /// Waits for something to do.
+    async fn rest(&mut self) {
+        let mut soon = None;
+        if self.stage == Stage::Closing {
+            soon = Some(self.busy_pause().await);
+        } else if self.stage == Stage::Open {
+            match self.look_out() {
+                Parked::Found => return,
+                Parked::Busy => soon = Some(self.busy_pause().await),
+                Parked::Idle => self.busy = 0,
+            }
+        }
+        let idle = self.core().workers.iter().all(Worker::is_done);
+        if self.core().collector.is_lean() {
+            self.sweep = None;
+        } else if self.sweep.is_none() {
+            self.sweep = Some(Instant::now() + SWEEP);
+        }
+        let sweep = self.sweep.filter(|_| idle || self.tick.is_some());
+        let wake = [soon, self.tick, self.deadline, sweep];
+        let wake = wake.into_iter().flatten().min();
+        match (&mut self.timer, wake) {
+            (Some(timer), Some(at)) => timer.as_mut().reset(at),
+            (None, Some(at)) => self.timer = Some(Box::pin(sleep_until(at))),
+            (_, None) => self.timer = None,
+        }
+        let bell = self.shared.partitions.bell.clone();
+        let mut rung = pin!(bell.notified());
+        poll_fn(|context| {
+            let mut news = self.poll_workers(context);
+            news |= rung.as_mut().poll(context).is_ready();
+            if let Some(timer) = &mut self.timer {
+                news |= timer.as_mut().poll(context).is_ready();
+            }
+            if news { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        if self.sweep.is_some_and(|at| at <= Instant::now()) {
+            self.sweep = None;
+            let core = self.core();
+            core.collector.sweep();
+            for worker in core.workers.iter().filter(|worker| worker.is_idle()) {
+                drop(worker.take_spare());
+            }
+        }
+    }
+
+    /// Sees to it that we learn of whatever has to be done while we sleep.
+    fn look_out(&mut self) -> Parked {
+        let adaptive = self.is_adaptive();
+        let idle = |core: &Core<T>, worker: usize| core.workers[worker].is_idle();
+        let any_idle = self.workers().any(|worker| idle(self.core(), worker));
+        let must_ring = if adaptive {
+            any_idle
+        } else {
+            self.tick.is_none()
+        };
+        let plenty = self.plenty;
+        let core = self.core();
+        if must_ring {
+            // In adaptive mode what waits for a busy worker waits for its outcome anyway.
+            let workers = &core.workers;
+            return core
+                .collector
+                .park(|worker| !adaptive || workers[worker].is_idle());
+        }
+        if !adaptive || plenty {
+            core.collector.unpark();
+        }
+        for worker in self.workers() {
+            if !idle(self.core(), worker) {
+                self.shared.partitions.want_not(worker);
+            } else if self.shared.partitions.want(worker) {
+                let available = self.core().collector.available(worker);
+                if self.is_full(worker, available) {
+                    return Parked::Found;
+                }
+            }
+        }
+        Parked::Idle
+    }
+
+    /// Lets a push that is in progress go on: soon if it is running, later if it is not.
+    async fn busy_pause(&mut self) -> Instant {
+        self.busy += 1;
+        if self.busy < 8 {
+            tokio::task::yield_now().await;
+            Instant::now()
+        } else {
+            Instant::now() + BUSY_PAUSE
+        }
+    }
+}
+
+/// Also where the runtime is dropped before the queue: nothing is lost but the task.
+impl<T: Send + 'static, S> Drop for Flusher<T, S> {
+    fn drop(&mut self) {
+        self.shared.close();
+        if let Some(core) = self.core.take() {
+            self.shared.requests.end(core);
+        }
+        // The senders of `flushes` go now, after the end: who waits looks for what is left.
+    }
+}

@@ -1,0 +1,450 @@
+//! Delivering: one worker, and the batch that it is about.
+//!
+//! ```text
+//!  outbox ─► Sending ──Ok───────────────────────────────► delivered
+//!              ▲  └─error, panic, timeout─► Homing ─────► lost, or back to the outbox
+//!              │                              │ the batch is home, and there is to be another
+//!              └────────── Waiting ◄──────────┘ attempt
+//! ```
+//!
+//! A worker has at most one unfinished batch, so nothing of a later one overtakes it.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::batch::{Batch, Content, Home, Reason, Ticket};
+use crate::retry::Retry;
+use crate::sink::{Hook, Sink, SinkError};
+use crate::stats::Counters;
+use crate::sync::{Arc, StdArc};
+
+/// Items that make one batch.
+pub(crate) struct Cut<T> {
+    pub(crate) id: u64,
+    pub(crate) items: Vec<T>,
+    pub(crate) reason: Reason,
+    /// Attempts made.
+    pub(crate) attempts: u32,
+    /// When the first of them began.
+    pub(crate) begun: Option<Instant>,
+}
+
+impl<T> Cut<T> {
+    /// The same batch with other items.
+    pub(crate) fn with_items<U>(self, items: Vec<U>) -> Cut<U> {
+        Cut {
+            id: self.id,
+            items,
+            reason: self.reason,
+            attempts: self.attempts,
+            begun: self.begun,
+        }
+    }
+}
+
+pub(crate) struct Worker<T> {
+    home: Arc<Home<T>>,
+    /// Batches in the order in which they are to be delivered.
+    pub(crate) outbox: VecDeque<Cut<T>>,
+    delivery: Option<Delivery<T>>,
+    /// Of the attempt, or of the pause before the next. Kept, since setting it again is cheap.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// The unfinished batch.
+struct Delivery<T> {
+    id: u64,
+    size: usize,
+    reason: Reason,
+    attempts: u32,
+    begun: Instant,
+    state: State<T>,
+}
+
+enum State<T> {
+    Sending(Task),
+    /// The attempt has failed, but the batch may still be in somebody's hands; or the attempt
+    /// may turn out to have succeeded after all, at the last moment.
+    Homing {
+        task: Option<Task>,
+        taken: bool,
+        error: SinkError,
+    },
+    Waiting(Vec<T>),
+}
+
+type Task = JoinHandle<Result<(), SinkError>>;
+
+/// What a worker needs to know of the rest.
+pub(crate) struct Courier<S> {
+    pub(crate) name: String,
+    pub(crate) sink: StdArc<S>,
+    pub(crate) runtime: Handle,
+    pub(crate) attempt_timeout: Duration,
+    pub(crate) retry: Retry,
+    /// A shutdown is under way: a batch whose attempt fails rejoins the rest.
+    pub(crate) rejoin: bool,
+}
+
+/// A terminal outcome, or the lack of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Delivered,
+    Lost,
+    /// The batch is back at the front of the outbox.
+    Rejoined,
+}
+
+/// What an attempt is to do with its batch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Errand {
+    Send,
+    Drain,
+}
+
+impl<T: Send + 'static> Worker<T> {
+    pub(crate) fn new(home: Arc<Home<T>>) -> Self {
+        Self {
+            home,
+            outbox: VecDeque::new(),
+            delivery: None,
+            timer: None,
+        }
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.delivery.is_none()
+    }
+
+    /// Whether it has nothing to do at all.
+    pub(crate) fn is_done(&self) -> bool {
+        self.is_idle() && self.outbox.is_empty()
+    }
+
+    /// The id of the first batch that is not terminal.
+    pub(crate) fn first_id(&self) -> Option<u64> {
+        let delivery = self.delivery.as_ref().map(|delivery| delivery.id);
+        delivery.or_else(|| self.outbox.front().map(|cut| cut.id))
+    }
+
+    /// Memory for the next batch.
+    pub(crate) fn take_spare(&self) -> Vec<T> {
+        self.home.take_spare()
+    }
+
+    /// Begins to deliver the first batch of the outbox.
+    pub(crate) fn send_next<S: Sink<T>>(&mut self, courier: &Courier<S>, counters: &Counters) {
+        if let Some(cut) = self.outbox.pop_front() {
+            let until = Instant::now() + courier.attempt_timeout;
+            self.attempt(cut, Errand::Send, until, courier, counters);
+        }
+    }
+
+    /// Offers a batch of all that is left to the sink's `drain`.
+    pub(crate) fn drain<S: Sink<T>>(
+        &mut self,
+        rest: Cut<T>,
+        until: Instant,
+        courier: &Courier<S>,
+        counters: &Counters,
+    ) {
+        self.attempt(rest, Errand::Drain, until, courier, counters);
+    }
+
+    fn attempt<S: Sink<T>>(
+        &mut self,
+        cut: Cut<T>,
+        errand: Errand,
+        until: Instant,
+        courier: &Courier<S>,
+        counters: &Counters,
+    ) {
+        let attempts = cut.attempts + 1;
+        let ticket = Ticket {
+            id: cut.id,
+            attempt: attempts,
+        };
+        let size = cut.items.len();
+        let batch = self.home.lend(cut.items, ticket, cut.reason);
+        let attempt = run(courier.sink.clone(), batch, errand, self.home.clone(), ticket);
+        counters.attempts.add(1);
+        self.set_timer(until);
+        self.delivery = Some(Delivery {
+            id: cut.id,
+            size,
+            reason: cut.reason,
+            attempts,
+            begun: cut.begun.unwrap_or_else(Instant::now),
+            state: State::Sending(courier.runtime.spawn(attempt)),
+        });
+    }
+
+    fn set_timer(&mut self, at: Instant) {
+        match &mut self.timer {
+            Some(timer) => timer.as_mut().reset(at),
+            None => self.timer = Some(Box::pin(sleep_until(at))),
+        }
+    }
+
+    fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match &mut self.timer {
+            Some(timer) => timer.as_mut().poll(context),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Goes on with the unfinished batch. Ready, with its size, when it is one no longer.
+    pub(crate) fn poll<S: Sink<T>>(
+        &mut self,
+        context: &mut Context<'_>,
+        courier: &Courier<S>,
+        counters: &Counters,
+    ) -> Poll<(u64, usize, Outcome)> {
+        loop {
+            let Some(mut delivery) = self.delivery.take() else {
+                return Poll::Pending;
+            };
+            let (id, size) = (delivery.id, delivery.size);
+            match delivery.state {
+                State::Sending(mut task) => {
+                    let error = match Pin::new(&mut task).poll(context) {
+                        Poll::Ready(Ok(Ok(()))) => {
+                            return Poll::Ready((id, size, Outcome::Delivered));
+                        }
+                        Poll::Ready(outcome) => failure(outcome),
+                        Poll::Pending if self.poll_timer(context).is_pending() => {
+                            delivery.state = State::Sending(task);
+                            self.delivery = Some(delivery);
+                            return Poll::Pending;
+                        }
+                        Poll::Pending => {
+                            task.abort();
+                            delivery.state = State::Homing {
+                                task: Some(task),
+                                taken: false,
+                                error: "the attempt timed out".into(),
+                            };
+                            self.delivery = Some(delivery);
+                            continue;
+                        }
+                    };
+                    delivery.state = State::Homing {
+                        task: None,
+                        taken: false,
+                        error,
+                    };
+                    self.delivery = Some(delivery);
+                }
+                State::Homing {
+                    mut task,
+                    mut taken,
+                    error,
+                } => {
+                    if let Some(running) = &mut task {
+                        match Pin::new(running).poll(context) {
+                            Poll::Ready(Ok(Ok(()))) => {
+                                return Poll::Ready((id, size, Outcome::Delivered));
+                            }
+                            Poll::Ready(_) => task = None,
+                            Poll::Pending => {}
+                        }
+                    }
+                    match self.home.collect() {
+                        Content::Back(items) => {
+                            delivery.state = State::Waiting(items);
+                            if let Some(outcome) = self.failed(delivery, &error, courier) {
+                                return Poll::Ready((id, size, outcome));
+                            }
+                            continue;
+                        }
+                        Content::Taken => taken = true,
+                        Content::Out => {}
+                    }
+                    if taken && task.is_none() {
+                        give_up(courier, id, size, delivery.attempts, &error);
+                        return Poll::Ready((id, size, Outcome::Lost));
+                    }
+                    // Somebody has the batch; it rings when it comes home.
+                    delivery.state = State::Homing { task, taken, error };
+                    self.delivery = Some(delivery);
+                    return Poll::Pending;
+                }
+                State::Waiting(items) => {
+                    delivery.state = State::Waiting(items);
+                    self.delivery = Some(delivery);
+                    ready!(self.poll_timer(context));
+                    self.rejoin_waiting();
+                    self.send_next(courier, counters);
+                }
+            }
+        }
+    }
+
+    /// Decides what becomes of a batch that is home after a failed attempt. `None`: it waits.
+    fn failed<S>(
+        &mut self,
+        delivery: Delivery<T>,
+        error: &SinkError,
+        courier: &Courier<S>,
+    ) -> Option<Outcome> {
+        let Delivery {
+            id, size, attempts, ..
+        } = delivery;
+        if courier.rejoin {
+            tracing::debug!(queue = courier.name, batch = id, attempts, %error, "attempt failed");
+            self.delivery = Some(delivery);
+            self.rejoin_waiting();
+            return Some(Outcome::Rejoined);
+        }
+        let elapsed = delivery.begun.elapsed();
+        let next = || courier.retry.next(attempts, elapsed, error, fastrand::f64);
+        let Some(delay) = catch_unwind(AssertUnwindSafe(next)).unwrap_or_else(|_| {
+            tracing::error!(queue = courier.name, "the retry policy panicked");
+            None
+        }) else {
+            give_up(courier, id, size, attempts, error);
+            if let State::Waiting(mut items) = delivery.state {
+                crate::batch::drop_items(&mut items);
+            }
+            return Some(Outcome::Lost);
+        };
+        tracing::debug!(
+            queue = courier.name, batch = id, attempts, %error, ?delay, "attempt failed"
+        );
+        self.set_timer(Instant::now() + delay);
+        self.delivery = Some(delivery);
+        None
+    }
+
+    /// Puts a batch that waits for its next attempt back to the front of the outbox.
+    pub(crate) fn rejoin_waiting(&mut self) {
+        match self.delivery.take() {
+            Some(Delivery {
+                id,
+                reason,
+                attempts,
+                begun,
+                state: State::Waiting(items),
+                ..
+            }) => self.outbox.push_front(Cut {
+                id,
+                items,
+                reason,
+                attempts,
+                begun: Some(begun),
+            }),
+            other => self.delivery = other,
+        }
+    }
+
+    /// Ends the attempt that is under way. Its batch comes home unless somebody holds on to it.
+    pub(crate) fn abort(&mut self) {
+        let Some(delivery) = &mut self.delivery else {
+            return;
+        };
+        delivery.state = match std::mem::replace(&mut delivery.state, State::Waiting(Vec::new())) {
+            State::Sending(task) => {
+                task.abort();
+                State::Homing {
+                    task: Some(task),
+                    taken: false,
+                    error: "the deadline of the shutdown has passed".into(),
+                }
+            }
+            other => other,
+        };
+    }
+
+    /// Takes everything that this worker has, in order; how many items somebody keeps. Tells
+    /// `each` of every batch: its id, how many items it got back, and how many not.
+    pub(crate) fn salvage(
+        &mut self,
+        items: &mut Vec<T>,
+        mut each: impl FnMut(u64, usize, usize),
+    ) -> usize {
+        let mut lost = 0;
+        if let Some(delivery) = self.delivery.take() {
+            let back = match delivery.state {
+                State::Waiting(waiting) => Some(waiting),
+                State::Sending(_) | State::Homing { .. } => match self.home.collect() {
+                    Content::Back(back) => Some(back),
+                    Content::Out | Content::Taken => None,
+                },
+            };
+            match back {
+                Some(back) => {
+                    each(delivery.id, back.len(), 0);
+                    items.extend(back);
+                }
+                None => {
+                    self.home.give_up();
+                    lost = delivery.size;
+                    each(delivery.id, 0, lost);
+                }
+            }
+        }
+        for cut in self.outbox.drain(..) {
+            each(cut.id, cut.items.len(), 0);
+            items.extend(cut.items);
+        }
+        lost
+    }
+
+    /// Whether its batch is in somebody's hands.
+    pub(crate) fn is_out(&self) -> bool {
+        let state = self.delivery.as_ref().map(|delivery| &delivery.state);
+        matches!(state, Some(State::Sending(_) | State::Homing { .. })) && self.home.is_out()
+    }
+}
+
+/// One attempt, as the task that it runs in.
+async fn run<T: Send + 'static, S: Sink<T>>(
+    sink: StdArc<S>,
+    batch: Batch<T>,
+    errand: Errand,
+    home: Arc<Home<T>>,
+    ticket: Ticket,
+) -> Result<(), SinkError> {
+    match errand {
+        Errand::Send => sink.send(batch).await?,
+        Errand::Drain => match sink.drain(batch).await {
+            Hook::Handled => {}
+            Hook::Declined => return Err("the sink declined to drain".into()),
+        },
+    }
+    home.settle(ticket);
+    Ok(())
+}
+
+fn failure(outcome: Result<Result<(), SinkError>, JoinError>) -> SinkError {
+    match outcome {
+        Ok(Ok(())) => unreachable!("a success is no failure"),
+        Ok(Err(error)) => error,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => format!("the sink panicked: {}", message(&*panic)).into(),
+            Err(cancelled) => cancelled.into(),
+        },
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(no message)")
+}
+
+fn give_up<S>(courier: &Courier<S>, id: u64, size: usize, attempts: u32, error: &SinkError) {
+    tracing::error!(
+        queue = courier.name, batch = id, items = size, attempts, %error,
+        "gave a batch up: its items are lost"
+    );
+}

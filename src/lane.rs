@@ -1,0 +1,623 @@
+//! A lane: one writer's double buffer. The writer never waits for the flusher, nor the flusher
+//! for the writer, and neither needs an atomic read-modify-write for an item.
+//!
+//! ```text
+//!              word: generation | flags          published: items ever written
+//!  flusher ──► active ─► buffer A ◄── writer     acked:     the generation the writer is in
+//!              standby   buffer B                moved_at:  `published` when it came there
+//! ```
+//!
+//! The writer, for each push:
+//! 1. marks the lane busy, and compares `word` with what it saw last. Another generation: it
+//!    leaves its buffer for ever, goes to the start of the active one, and says so: `moved_at`,
+//!    then `acked` (Release).
+//! 2. writes the slot, then `published` (Release), then clears the mark (Release).
+//!
+//! The flusher, whenever it wants items:
+//! 1. reads `published`, and only then `acked`: so while the writer has not left a retired buffer,
+//!    all that `published` counts lies in it. Once it has left, `moved_at` is where that buffer
+//!    ends; read up to there it is complete, and becomes the standby again.
+//! 2. reads on in the active buffer, in place, but never while a retired one is incomplete. Once
+//!    a chunk of it is used up, swaps: the standby becomes active, then the generation goes up
+//!    (Release), and the old one is retired.
+//!
+//! The flusher never swaps while a swap is unacknowledged, so there is no ABA, and no buffer is
+//! touched before its writer says that it has left: no guard, no grace period, no sealed flag.
+//! `published` counts over the whole life of the lane rather than per buffer, so that counting
+//! what was accepted costs nothing more.
+//!
+//! Besides the generation `word` holds the flags of section "Waking and closing" in `barrier`.
+//! A flag makes `word` differ from what the writer saw, so it costs the fast path nothing.
+
+#![expect(unsafe_code)]
+
+mod buffer;
+pub(crate) mod table;
+
+use std::cell::Cell;
+use std::fmt;
+use std::mem;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+
+use crossbeam_utils::CachePadded;
+
+use self::buffer::{Buffer, Chunk, Slot};
+use crate::sync::{
+    Arc, AtomicBool, AtomicUsize, Published, UnsafeCell, broken, compiler_fence, fence, order,
+};
+
+/// The lane refuses items.
+pub(crate) const CLOSED: usize = 1;
+/// The flusher sleeps: whoever pushes must ring.
+pub(crate) const PARKED: usize = 1 << 1;
+/// Set from birth where barriers are fences: the word then never equals what the writer saw, so
+/// every push takes the slow path, in which the fence is.
+pub(crate) const FENCED: usize = 1 << 2;
+/// One generation. The lowest bit of the generation says which buffer is active.
+const GENERATION: usize = 1 << 3;
+
+const fn generation_of(word: usize) -> usize {
+    word & !(GENERATION - 1)
+}
+
+const fn buffer_of(generation: usize) -> usize {
+    (generation / GENERATION) & 1
+}
+
+pub(crate) struct Lane<T> {
+    /// Written by the flusher, and by whoever raises a flag.
+    control: CachePadded<Control<T>>,
+    /// Written by the writer.
+    progress: CachePadded<Progress>,
+    /// Both buffers belong to the lane for its whole life; `active` only says which is which.
+    buffers: [Arc<Buffer<T>>; 2],
+    /// The flusher's alone; here so that the lane can drop what nobody read.
+    reading: UnsafeCell<Reading<T>>,
+}
+
+struct Control<T> {
+    word: AtomicUsize,
+    active: Published<Buffer<T>>,
+}
+
+#[derive(Default)]
+struct Progress {
+    /// A push is between its look at `word` and its end.
+    busy: AtomicBool,
+    /// Items written so far, in all buffers (wraps).
+    published: AtomicUsize,
+    /// The generation that the writer is in.
+    acked: AtomicUsize,
+    /// `published` when the writer came into that generation.
+    moved_at: AtomicUsize,
+    /// There will be no further push.
+    gone: AtomicBool,
+}
+
+/// Where the flusher is.
+struct Reading<T> {
+    /// Items read so far, in all buffers (wraps).
+    taken: usize,
+    generation: usize,
+    /// The buffer that is not active is retired: the writer may still be in it.
+    retired: bool,
+    cursors: [Cursor<T>; 2],
+    /// What `taken` was at the last sweep.
+    swept: usize,
+    /// Nothing was read since the last trim.
+    lean: bool,
+}
+
+struct Cursor<T> {
+    chunk: *mut Chunk<T>,
+    at: usize,
+}
+
+// SAFETY: the protocol above gives each part of a lane to one thread at a time (models `lane`,
+// `recycle`, `grow`, `handover`); items cross threads, hence `T: Send`.
+unsafe impl<T: Send> Send for Lane<T> {}
+// SAFETY: as above; no `&T` is ever handed out, so `T: Sync` is not needed.
+unsafe impl<T: Send> Sync for Lane<T> {}
+
+/// A new lane with its two ends; `flags` are up from the first push on.
+pub(crate) fn lane<T>(flags: usize) -> (LaneWriter<T>, LaneReader<T>) {
+    let first = Chunk::first();
+    let buffers = [
+        Arc::new(Buffer::new(first)),
+        Arc::new(Buffer::new(std::ptr::null_mut())),
+    ];
+    let lane = Arc::new(Lane {
+        control: CachePadded::new(Control {
+            word: AtomicUsize::new(flags),
+            active: Published::new(buffers[0].clone()),
+        }),
+        progress: CachePadded::new(Progress::default()),
+        buffers,
+        reading: UnsafeCell::new(Reading {
+            taken: 0,
+            generation: 0,
+            retired: false,
+            cursors: [
+                Cursor {
+                    chunk: first,
+                    at: 0,
+                },
+                Cursor {
+                    chunk: std::ptr::null_mut(),
+                    at: 0,
+                },
+            ],
+            swept: 0,
+            lean: true,
+        }),
+    });
+    (LaneWriter::new(lane.clone(), first), LaneReader { lane })
+}
+
+/// What anybody may do with a lane.
+impl<T> Lane<T> {
+    /// Items ever written. The count of a push that is in progress may be missing.
+    pub(crate) fn published(&self) -> usize {
+        self.progress.published.load(Relaxed)
+    }
+
+    /// Raises flags. Pushes see them from the next `Barrier::heavy` on.
+    // Relaxed here and in `lower`: whoever needs an order around a flag has the barrier. A
+    // read-modify-write, so that neither flag, nor the generation, erases the other; it also
+    // carries on the release sequence of the generation.
+    pub(crate) fn raise(&self, flags: usize) {
+        self.control.word.fetch_or(flags, Relaxed);
+    }
+
+    /// Lowers flags.
+    pub(crate) fn lower(&self, flags: usize) {
+        self.control.word.fetch_and(!flags, Relaxed);
+    }
+
+    /// Whether a push is in progress that may not have seen a flag raised before the last
+    /// barrier. If not, all that such pushes wrote is visible.
+    // Acquire: pairs with the Release of `LaneWriter::leave`, behind which lies `published`.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.progress.busy.load(order("lane: busy read", Acquire))
+    }
+}
+
+/// The end of a lane that writes. Its cells make it the property of one thread at a time; the
+/// fields are what a push needs, in the order in which it needs them.
+pub(crate) struct LaneWriter<T> {
+    lane: Arc<Lane<T>>,
+    /// The word, without flags, that needs no look.
+    seen: Cell<usize>,
+    /// What `published` is.
+    count: Cell<usize>,
+    /// The count at which a push has to look for room: the end of the chunk, or of the credits.
+    limit: Cell<usize>,
+    /// The slots of the present chunk, moved down so that `count` is an index into them.
+    slots: Cell<*const Slot<T>>,
+    chunk: Cell<*const Chunk<T>>,
+    /// The count at which the present chunk ends.
+    end: Cell<usize>,
+    /// The count up to which items have credit.
+    funded: Cell<usize>,
+    /// How many credits the last lease brought.
+    last_lease: Cell<usize>,
+    /// A slow push is under way: what it calls (an allocator) may push again.
+    inside: Cell<bool>,
+}
+
+// SAFETY: the pointers lead into the lane that `lane` keeps alive, and the cells go along with
+// the writer, which is not `Sync` (model `handover`).
+unsafe impl<T: Send> Send for LaneWriter<T> {}
+
+/// What a slow push has seen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Signals(usize);
+
+impl Signals {
+    pub(crate) fn closed(self) -> bool {
+        self.0 & CLOSED != 0 && !broken("lane: closed ignored")
+    }
+
+    pub(crate) fn parked(self) -> bool {
+        self.0 & PARKED != 0 && !broken("lane: parked ignored")
+    }
+}
+
+impl<T> LaneWriter<T> {
+    fn new(lane: Arc<Lane<T>>, first: *mut Chunk<T>) -> Self {
+        // SAFETY: the chunk was made for this lane, which owns it now.
+        let slots = unsafe { &*first }.slots();
+        Self {
+            lane,
+            seen: Cell::new(0),
+            count: Cell::new(0),
+            limit: Cell::new(0),
+            slots: Cell::new(slots.as_ptr()),
+            chunk: Cell::new(first),
+            end: Cell::new(slots.len()),
+            funded: Cell::new(0),
+            last_lease: Cell::new(0),
+            inside: Cell::new(false),
+        }
+    }
+
+    pub(crate) fn lane(&self) -> &Arc<Lane<T>> {
+        &self.lane
+    }
+
+    /// Pushes, or leaves the item to `slow`: two loads of the lane, a compare each, and four
+    /// plain stores. The mark is up when `slow` is called.
+    #[inline(always)]
+    pub(crate) fn push<R>(&self, item: T, done: R, slow: impl FnOnce(T) -> R) -> R {
+        let lane = &*self.lane;
+        lane.progress.busy.store(true, Relaxed);
+        // Pairs with `Barrier::heavy`, which makes the processor respect the order that this
+        // asks of the compiler. Where barriers are fences the lane is FENCED.
+        compiler_fence(SeqCst);
+        let count = self.count.get();
+        if lane.control.word.load(Relaxed) == self.seen.get() && count != self.limit.get() {
+            self.put(count, item);
+            self.leave();
+            done
+        } else {
+            slow(item)
+        }
+    }
+
+    /// Begins a slow push: marks the lane busy, moves to the active buffer, and tells which flags
+    /// are up. `None`: this very thread is in a slow push already.
+    pub(crate) fn enter(&self) -> Option<Signals> {
+        if self.inside.replace(true) {
+            return None;
+        }
+        let lane = &*self.lane;
+        lane.progress.busy.store(true, Relaxed);
+        if lane.control.word.load(Relaxed) & FENCED != 0 && !broken("lane: no fence after the mark")
+        {
+            // Pairs with the fence of `Barrier::heavy`: either we see the flag, or whoever
+            // raised it sees our mark.
+            fence(SeqCst);
+        }
+        // Acquire: pairs with the Release of `Reading::swap`, before which lie the pointer to
+        // the buffer and the state of that buffer.
+        let word = lane
+            .control
+            .word
+            .load(order("lane: generation read", Acquire));
+        if generation_of(word) != self.seen.get() {
+            self.move_to(generation_of(word));
+        }
+        Some(Signals(word))
+    }
+
+    fn move_to(&self, generation: usize) {
+        let lane = &*self.lane;
+        // SAFETY: the lane owns both buffers, hence whichever this points to; and the flusher
+        // made it ready before it raised the generation (models `lane`, `recycle`).
+        let chunk = unsafe { &*(*lane.control.active.load()).first() };
+        let count = self.count.get();
+        self.chunk.set(chunk);
+        self.slots
+            .set(chunk.slots().as_ptr().wrapping_sub(count));
+        self.end.set(count.wrapping_add(chunk.slots().len()));
+        self.seen.set(generation);
+        self.lane.progress.moved_at.store(count, Relaxed);
+        // Release: pairs with the Acquire of `Reading::take`. Behind it lie `moved_at` and our
+        // last touch of the buffer that we leave.
+        self.lane
+            .progress
+            .acked
+            .store(generation, order("lane: acked", Release));
+    }
+
+    /// Whether the next item has a credit.
+    pub(crate) fn has_credit(&self) -> bool {
+        self.funded.get() != self.count.get()
+    }
+
+    /// Gives the lane credits for `n` more items.
+    pub(crate) fn add_credits(&self, n: usize) {
+        self.funded.set(self.funded.get().wrapping_add(n));
+    }
+
+    /// How many credits the last lease brought.
+    pub(crate) fn last_lease(&self) -> usize {
+        self.last_lease.get()
+    }
+
+    /// Gives the lane a lease, which may be none.
+    pub(crate) fn set_lease(&self, n: usize) {
+        self.last_lease.set(n);
+        self.add_credits(n);
+    }
+
+    /// Takes back the credits that no item has used.
+    pub(crate) fn take_credits(&self) -> usize {
+        let unused = self.funded.get().wrapping_sub(self.count.get());
+        self.funded.set(self.count.get());
+        self.limit.set(self.count.get());
+        unused
+    }
+
+    /// Writes an item, in a slow push, where there is credit.
+    pub(crate) fn write(&self, item: T) {
+        debug_assert!(self.has_credit());
+        let count = self.count.get();
+        if count == self.end.get() {
+            // SAFETY: we are the writer, and in this chunk (model `grow`).
+            let next = unsafe { &*(*self.chunk.get()).enter_next() };
+            self.chunk.set(next);
+            self.slots.set(next.slots().as_ptr().wrapping_sub(count));
+            self.end.set(count.wrapping_add(next.slots().len()));
+        }
+        self.put(count, item);
+        let written = self.count.get();
+        let room = self.end.get().wrapping_sub(written);
+        let credit = self.funded.get().wrapping_sub(written);
+        self.limit.set(written.wrapping_add(room.min(credit)));
+    }
+
+    #[inline(always)]
+    fn put(&self, count: usize, item: T) {
+        // SAFETY: `count` is before the end of the chunk, so the slot is in it; and it is ours
+        // until `published` counts it (models `lane`, `grow`).
+        unsafe {
+            let slot = &*self.slots.get().wrapping_add(count);
+            slot.with_mut(|slot| (*slot).write(item));
+        }
+        let written = count.wrapping_add(1);
+        self.count.set(written);
+        // Release: pairs with the Acquire of `Reading::take`. Behind it lie the slot, the link to
+        // its chunk, and `acked`.
+        self.lane
+            .progress
+            .published
+            .store(written, order("lane: published", Release));
+    }
+
+    /// Ends a slow push.
+    pub(crate) fn exit(&self) {
+        self.leave();
+        self.inside.set(false);
+    }
+
+    #[inline(always)]
+    fn leave(&self) {
+        // Release: pairs with the Acquire of `Lane::is_busy`.
+        self.lane
+            .progress
+            .busy
+            .store(false, order("lane: busy cleared", Release));
+    }
+
+    /// Says that there will be no further push.
+    pub(crate) fn say_gone(&self) {
+        // Release: pairs with the Acquire of `LaneReader::is_gone`; `published` lies behind it.
+        self.lane
+            .progress
+            .gone
+            .store(true, order("lane: gone", Release));
+    }
+}
+
+impl<T> fmt::Debug for LaneWriter<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LaneWriter").finish_non_exhaustive()
+    }
+}
+
+/// The end of a lane that reads: the flusher's.
+pub(crate) struct LaneReader<T> {
+    lane: Arc<Lane<T>>,
+}
+
+impl<T> LaneReader<T> {
+    pub(crate) fn lane(&self) -> &Arc<Lane<T>> {
+        &self.lane
+    }
+
+    /// Whether the writer has said its last. To be asked before `take`: then, if nothing is left
+    /// after it, nothing will come.
+    pub(crate) fn is_gone(&self) -> bool {
+        let gone = &self.lane.progress.gone;
+        gone.load(order("lane: gone read", Acquire))
+    }
+
+    /// How many items could be taken now, or somewhat fewer.
+    pub(crate) fn available(&self) -> usize {
+        // SAFETY: `reading` is this end's alone.
+        let taken = self.lane.reading.with(|reading| unsafe { (*reading).taken });
+        self.lane.published().wrapping_sub(taken)
+    }
+
+    /// Appends at most `max` items, in the order of their pushes, to `out`; returns how many.
+    pub(crate) fn take(&mut self, max: usize, out: &mut Vec<T>) -> usize {
+        // SAFETY: `reading` is this end's alone.
+        self.lane
+            .reading
+            .with_mut(|reading| unsafe { (*reading).take(&self.lane, max, out) })
+    }
+
+    /// Frees what memory can be freed in a lane of which nothing was read since the last sweep:
+    /// all but the chunk that the writer is in.
+    pub(crate) fn sweep(&mut self) {
+        // SAFETY: `reading` is this end's alone.
+        self.lane.reading.with_mut(|reading| unsafe {
+            if (*reading).swept != (*reading).taken {
+                (*reading).swept = (*reading).taken;
+            } else if !(*reading).lean {
+                (*reading).trim(&self.lane);
+            }
+        });
+    }
+
+    /// Whether a sweep could free anything.
+    pub(crate) fn is_lean(&self) -> bool {
+        // SAFETY: `reading` is this end's alone.
+        self.lane.reading.with(|reading| unsafe { (*reading).lean })
+    }
+}
+
+impl<T> fmt::Debug for LaneReader<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LaneReader").finish_non_exhaustive()
+    }
+}
+
+impl<T> Reading<T> {
+    fn take(&mut self, lane: &Lane<T>, max: usize, out: &mut Vec<T>) -> usize {
+        let before = self.taken;
+        // Acquire: pairs with the Release of `LaneWriter::put`. Before `acked`, not after it: a
+        // writer that moves between the two would make us look for its items in the old buffer.
+        let mut published = self.published(lane);
+        if self.retired {
+            // Acquire: pairs with the Release of `LaneWriter::move_to`.
+            let acked = lane.progress.acked.load(order("lane: acked read", Acquire));
+            if broken("lane: published read after acked") {
+                published = self.published(lane);
+            }
+            let left = acked == self.generation;
+            let end = if left {
+                lane.progress.moved_at.load(Relaxed)
+            } else {
+                published
+            };
+            let standby = 1 - buffer_of(self.generation);
+            self.read(standby, end.wrapping_sub(self.taken).min(max), out);
+            if self.taken != end || !(left || broken("lane: recycled without ack")) {
+                if !broken("lane: active read before the retired is complete") {
+                    return self.taken.wrapping_sub(before);
+                }
+            } else {
+                // SAFETY: we are the flusher; the writer has left this buffer; all its items are
+                // read, so the cursor is in the last chunk entered (models `recycle`, `grow`).
+                unsafe { lane.buffers[standby].reset(self.cursors[standby].chunk) };
+                self.retired = false;
+                published = self.published(lane);
+            }
+        }
+        let room = max - self.taken.wrapping_sub(before);
+        let active = buffer_of(self.generation);
+        self.read(active, published.wrapping_sub(self.taken).min(room), out);
+        if !self.retired && self.used_a_chunk(lane, active) {
+            self.swap(lane);
+        }
+        self.taken.wrapping_sub(before)
+    }
+
+    fn published(&self, lane: &Lane<T>) -> usize {
+        lane.progress
+            .published
+            .load(order("lane: published read", Acquire))
+    }
+
+    /// Moves the next `n` items of a buffer, which `published` counts, to `out`.
+    fn read(&mut self, buffer: usize, mut n: usize, out: &mut Vec<T>) {
+        if n == 0 {
+            return;
+        }
+        self.taken = self.taken.wrapping_add(n);
+        self.lean = false;
+        out.reserve(n);
+        let cursor = &mut self.cursors[buffer];
+        while n > 0 {
+            // SAFETY: there is an item to read, so the cursor is in a chunk; the flusher frees
+            // none that a cursor is in (models `grow`, `drop`).
+            let mut chunk = unsafe { &*cursor.chunk };
+            if cursor.at == chunk.slots().len() {
+                // SAFETY: `published`, which we acquired, counts an item behind this chunk.
+                cursor.chunk = unsafe { chunk.entered_next() };
+                cursor.at = 0;
+                // SAFETY: as above.
+                chunk = unsafe { &*cursor.chunk };
+            }
+            let slots = &chunk.slots()[cursor.at..];
+            let slots = &slots[..slots.len().min(n)];
+            for slot in slots {
+                // SAFETY: `published`, which we acquired, counts this item, and `taken` did
+                // not: it was written, and is read once (models `lane`, `drop`).
+                out.push(slot.with(|slot| unsafe { (*slot).assume_init_read() }));
+            }
+            cursor.at += slots.len();
+            n -= slots.len();
+        }
+    }
+
+    fn used_a_chunk(&self, lane: &Lane<T>, active: usize) -> bool {
+        let cursor = &self.cursors[active];
+        // SAFETY: the active buffer has a first chunk, and the cursor is in a chunk.
+        unsafe {
+            cursor.chunk != lane.buffers[active].first()
+                || cursor.at == (*cursor.chunk).slots().len()
+        }
+    }
+
+    /// Makes the standby active and retires the active buffer.
+    fn swap(&mut self, lane: &Lane<T>) {
+        let active = buffer_of(self.generation);
+        let standby = 1 - active;
+        let next = &lane.buffers[standby];
+        // SAFETY: the standby is the flusher's; the cursor of the active one is in a chunk.
+        let first = unsafe {
+            let model = &*self.cursors[active].chunk;
+            let first = next.first();
+            if first.is_null() || (*first).slots().len() < model.slots().len() {
+                // A lane that has grown has use for large chunks on both sides.
+                next.free_all();
+                next.set_first(model.alike());
+            }
+            next.first()
+        };
+        self.cursors[standby] = Cursor {
+            chunk: first,
+            at: 0,
+        };
+        self.generation = self.generation.wrapping_add(GENERATION);
+        self.retired = true;
+        if broken("lane: generation before the pointer") {
+            lane.control.word.fetch_add(GENERATION, Release);
+            lane.control.active.swap(next.clone());
+            return;
+        }
+        lane.control.active.swap(next.clone());
+        // Release: pairs with the Acquire of `LaneWriter::enter`.
+        lane.control
+            .word
+            .fetch_add(GENERATION, order("lane: generation", Release));
+    }
+
+    fn trim(&mut self, lane: &Lane<T>) {
+        let active = buffer_of(self.generation);
+        for (buffer, cursor) in lane.buffers.iter().zip(&self.cursors) {
+            if !self.retired && !std::ptr::eq(&**buffer, &*lane.buffers[active]) {
+                // SAFETY: this is the standby, whose items are read (models `grow`, `drop`).
+                unsafe { buffer.free_all() };
+                continue;
+            }
+            // SAFETY: the buffer is active or retired, so the cursor is in a chunk; where that
+            // is not the first one, an item of it was read, so the writer came that far. What
+            // it has not entered, `free_spares` takes as the writer would (model `grow`).
+            unsafe {
+                buffer.free_passed(cursor.chunk);
+                (*cursor.chunk).free_spares();
+            }
+        }
+        self.lean = true;
+    }
+}
+
+impl<T> Drop for Lane<T> {
+    fn drop(&mut self) {
+        let mut unread = Vec::new();
+        // SAFETY: both ends are gone, so everything is ours (model `drop`).
+        self.reading.with_mut(|reading| unsafe {
+            (*reading).take(self, usize::MAX, &mut unread);
+        });
+        for buffer in &self.buffers {
+            // SAFETY: as above, and all items have been read.
+            unsafe { buffer.free_all() };
+        }
+        // Last, since it runs code of the user's.
+        mem::drop(unread);
+    }
+}

@@ -1,0 +1,534 @@
+//! Partitions: where a push goes. Each holds the lanes of the threads whose number hashes to it,
+//! and one lane behind a mutex that keyed pushes share.
+//!
+//! ```text
+//!  push        thread ─► table ─► its own lane ───────────┐
+//!  Writer      its own lane ──────────────────────────────┤ partition ─► worker ─► sink
+//!  push_keyed  hash(key) ─► mutex ─► the shared lane ─────┤
+//!  late        a thread that is being torn down ─► a list ┘
+//! ```
+//!
+//! A partition belongs to one worker of the flusher, so whatever has an order has one worker.
+
+use std::fmt;
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+use crossbeam_utils::CachePadded;
+
+use crate::barrier::Barrier;
+use crate::credit::{Credits, LARGEST_LEASE};
+use crate::error::PushError;
+use crate::lane::table::Table;
+use crate::lane::{CLOSED, FENCED, Lane, LaneReader, LaneWriter, PARKED, lane};
+use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Notify, broken, order};
+use crate::thread::{Ended, Index};
+
+/// How many partitions and workers there are, and when a batch is full.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) partitions: usize,
+    pub(crate) workers: usize,
+    pub(crate) capacity: usize,
+    pub(crate) max_batch_size: usize,
+    pub(crate) barrier: Barrier,
+}
+
+/// Everything that a push touches.
+pub(crate) struct Partitions<T> {
+    list: Box<[CachePadded<Partition<T>>]>,
+    loads: Box<[CachePadded<Load>]>,
+    table: Table<T>,
+    registry: Registry<T>,
+    hasher: RandomState,
+    barrier: Barrier,
+    /// The partition of the next `Writer`.
+    turn: AtomicUsize,
+    /// Somebody was refused, or waits, since room was last made.
+    pressed: AtomicBool,
+    max_batch_size: usize,
+    pub(crate) credits: Credits,
+    /// Wakes the flusher.
+    pub(crate) bell: Arc<Notify>,
+}
+
+struct Partition<T> {
+    /// Born with the first keyed push.
+    shared: Mutex<Option<LaneWriter<T>>>,
+    late: Mutex<Late<T>>,
+    /// How many items are in `late`, so that nobody need lock it to know that there are none.
+    late_waiting: AtomicUsize,
+}
+
+/// Pushes from thread-local destructors that run when the thread has no lane any more, and
+/// those that an allocator makes from within a push. They come after all other pushes of their
+/// thread: whoever takes them, takes first what lies in the lanes.
+struct Late<T> {
+    items: Vec<T>,
+    accepted: u64,
+    closed: bool,
+}
+
+/// About how many items wait for a worker: a lane reports each lease, and each item is taken off
+/// as it is collected. In the lowest bit whether the worker wants to be told of a full batch;
+/// one word, so that either the report sees the wish, or the wish sees the report.
+#[derive(Debug, Default)]
+struct Load(AtomicUsize);
+
+const WANTED: usize = 1;
+const ONE: usize = 2;
+
+impl Load {
+    /// Whether the worker is to be told now.
+    fn report(&self, n: usize, full: usize) -> bool {
+        // AcqRel, with `want`: whoever comes second sees what the other did before.
+        let before = self
+            .0
+            .fetch_add(n.wrapping_mul(ONE), order("load: reported", AcqRel));
+        before & WANTED != 0 && Self::count(before).saturating_add_unsigned(n) >= limit(full)
+    }
+
+    fn take_off(&self, n: usize) {
+        self.0.fetch_sub(n.wrapping_mul(ONE), Relaxed);
+    }
+
+    /// Wants to be told from now on; whether it seems full already.
+    fn want(&self, full: usize) -> bool {
+        Self::count(self.0.fetch_or(WANTED, order("load: wanted", AcqRel))) >= limit(full)
+    }
+
+    fn want_not(&self) {
+        self.0.fetch_and(!WANTED, Relaxed);
+    }
+
+    fn now(&self) -> isize {
+        Self::count(self.0.load(Relaxed))
+    }
+
+    /// An item may be collected before it is reported, so the count can be below zero.
+    fn count(word: usize) -> isize {
+        word.cast_signed() >> 1
+    }
+}
+
+/// `full` as a bound of a load, which counts in half of the range.
+fn limit(full: usize) -> isize {
+    isize::try_from(full).unwrap_or(isize::MAX)
+}
+
+/// All lanes, so that a flag can be raised in each of them, and one that is born meanwhile is
+/// born with it.
+struct Registry<T> {
+    state: Mutex<Lanes<T>>,
+    /// How many lanes have ever been born.
+    births: AtomicUsize,
+    /// How many there are.
+    population: AtomicUsize,
+}
+
+struct Lanes<T> {
+    flags: usize,
+    all: Vec<Arc<Lane<T>>>,
+    /// Those that the flusher has not met.
+    newborn: Vec<(usize, LaneReader<T>)>,
+    /// Items accepted by lanes that are no more.
+    departed: u64,
+}
+
+type Pushed<T> = Result<(), PushError<T>>;
+
+/// The pushes.
+impl<T> Partitions<T> {
+    pub(crate) fn new(shape: Shape) -> Self {
+        let flags = if shape.barrier.needs_fences() {
+            FENCED
+        } else {
+            0
+        };
+        Self {
+            list: (0..shape.partitions)
+                .map(|_| {
+                    CachePadded::new(Partition {
+                        shared: Mutex::new(None),
+                        late: Mutex::new(Late {
+                            items: Vec::new(),
+                            accepted: 0,
+                            closed: false,
+                        }),
+                        late_waiting: AtomicUsize::new(0),
+                    })
+                })
+                .collect(),
+            loads: (0..shape.workers)
+                .map(|_| CachePadded::new(Load::default()))
+                .collect(),
+            table: Table::new(),
+            registry: Registry {
+                state: Mutex::new(Lanes {
+                    flags,
+                    all: Vec::new(),
+                    newborn: Vec::new(),
+                    departed: 0,
+                }),
+                births: AtomicUsize::new(0),
+                population: AtomicUsize::new(0),
+            },
+            hasher: RandomState::new(),
+            barrier: shape.barrier,
+            turn: AtomicUsize::new(0),
+            pressed: AtomicBool::new(false),
+            max_batch_size: shape.max_batch_size,
+            credits: Credits::new(shape.capacity),
+            bell: Arc::new(Notify::new()),
+        }
+    }
+
+    /// Pushes into the lane of the calling thread.
+    #[inline(always)]
+    pub(crate) fn push(&self, item: T) -> Pushed<T> {
+        if let Ok(me) = Index::current() {
+            if let Some(lane) = self.table.get(&me) {
+                return lane.push(item, Ok(()), |item| self.push_slow(lane, &me, item));
+            }
+        }
+        self.push_first(item)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn push_slow(&self, lane: &LaneWriter<T>, me: &Index, item: T) -> Pushed<T> {
+        self.push_into(lane, self.home_of(me.get()), item, false)
+    }
+
+    /// The first push of a thread, or one of its last.
+    #[cold]
+    #[inline(never)]
+    fn push_first(&self, item: T) -> Pushed<T> {
+        self.push_off_the_fast_path(item, false)
+    }
+
+    /// Pushes with a credit that the caller holds already, and keeps if this fails.
+    pub(crate) fn push_prepaid(&self, item: T) -> Pushed<T> {
+        self.push_off_the_fast_path(item, true)
+    }
+
+    fn push_off_the_fast_path(&self, item: T, prepaid: bool) -> Pushed<T> {
+        let me = match Index::current() {
+            Ok(me) => me,
+            Err(Ended(number)) => return self.push_late(self.home_of(number), item, prepaid),
+        };
+        let home = self.home_of(me.get());
+        match self.lane_of(&me) {
+            Some(lane) => self.push_into(lane, home, item, prepaid),
+            None => self.push_late(home, item, prepaid),
+        }
+    }
+
+    /// The lane of this thread, born now if need be. `None` where the table is full.
+    pub(crate) fn lane_of(&self, me: &Index) -> Option<&LaneWriter<T>> {
+        self.table
+            .get(me)
+            .or_else(|| self.table.set(me, self.birth(self.home_of(me.get()))))
+    }
+
+    /// Threads are spread over the partitions by their number, and stay.
+    fn home_of(&self, number: u32) -> usize {
+        number as usize % self.list.len()
+    }
+
+    /// Pushes into the shared lane of the key's partition.
+    pub(crate) fn push_keyed<K: Hash + ?Sized>(&self, key: &K, item: T) -> Pushed<T> {
+        // Before the lock: this is code of the user's.
+        let hash = self.hasher.hash_one(key);
+        let home = (hash % self.list.len() as u64) as usize;
+        self.push_shared(home, item)
+    }
+
+    pub(crate) fn push_shared(&self, home: usize, item: T) -> Pushed<T> {
+        let mut shared = self.list[home].shared.lock();
+        let lane = shared.get_or_insert_with(|| self.birth(home));
+        lane.push(item, Ok(()), |item| {
+            self.push_into(lane, home, item, false)
+        })
+    }
+
+    /// A lane for a `Writer`, and its partition.
+    pub(crate) fn writer(&self) -> (LaneWriter<T>, usize) {
+        let home = self.turn.fetch_add(1, Relaxed) % self.list.len();
+        (self.birth(home), home)
+    }
+
+    /// The slow push: everything but a slot that is there, has credit, and no flag is up.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn push_into(
+        &self,
+        lane: &LaneWriter<T>,
+        home: usize,
+        item: T,
+        prepaid: bool,
+    ) -> Pushed<T> {
+        let Some(signals) = lane.enter() else {
+            return self.push_late(home, item, prepaid);
+        };
+        if signals.closed() {
+            lane.exit();
+            return Err(PushError::Closed(item));
+        }
+        let mut report = 0;
+        if prepaid {
+            lane.add_credits(1);
+            report = 1;
+        } else if !lane.has_credit() {
+            report = self.lease(lane, home);
+            if report == 0 {
+                lane.exit();
+                self.press();
+                return Err(PushError::Full(item));
+            }
+        }
+        lane.write(item);
+        lane.exit();
+        // The mark is down: from here on this is a caller like any other.
+        let full = report > 0 && self.load_of(home).report(report, self.max_batch_size);
+        if full || signals.parked() || (prepaid && self.credits.has_waiters()) {
+            self.bell.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Leases credits for a lane, the more the more it has used before, but so few that the
+    /// reports tell when a batch is full: all lanes together hold back a quarter of one, and the
+    /// nearer it is to full the less.
+    fn lease(&self, lane: &LaneWriter<T>, home: usize) -> usize {
+        let last = lane.last_lease();
+        let lanes = self.registry.population.load(Relaxed).max(1);
+        let waiting = self.load_of(home).now().max(0).cast_unsigned();
+        let missing = self.max_batch_size.saturating_sub(waiting);
+        let near = if missing == 0 { usize::MAX } else { missing / 2 };
+        let want = (last * 2)
+            .min(LARGEST_LEASE)
+            .min(self.max_batch_size / 4 / lanes)
+            .min(near)
+            .max(1);
+        let lease = self.credits.lease(want, last.saturating_sub(1));
+        lane.set_lease(lease);
+        lease
+    }
+
+    /// Pushes where there is no lane.
+    fn push_late(&self, home: usize, item: T, prepaid: bool) -> Pushed<T> {
+        if !prepaid && !self.credits.try_reserve() {
+            let closed = self.list[home].late.lock().closed;
+            if closed {
+                return Err(PushError::Closed(item));
+            }
+            self.press();
+            return Err(PushError::Full(item));
+        }
+        let partition = &self.list[home];
+        let mut late = partition.late.lock();
+        if late.closed {
+            drop(late);
+            if !prepaid {
+                self.credits.give_back(1);
+            }
+            return Err(PushError::Closed(item));
+        }
+        late.items.push(item);
+        late.accepted += 1;
+        // Release: pairs with the Acquire of `has_late`.
+        partition.late_waiting.store(late.items.len(), Release);
+        drop(late);
+        self.load_of(home).report(1, self.max_batch_size);
+        self.bell.notify_one();
+        Ok(())
+    }
+
+    /// Asks the flusher to make room.
+    pub(crate) fn press(&self) {
+        if !self.pressed.swap(true, AcqRel) {
+            self.bell.notify_one();
+        }
+    }
+
+    /// Ends the lane of a `Writer`.
+    pub(crate) fn retire(&self, lane: &LaneWriter<T>, home: usize) {
+        let unused = lane.take_credits();
+        self.credits
+            .no_longer_idle(lane.last_lease().saturating_sub(1));
+        self.load_of(home).take_off(unused);
+        self.credits.give_back(unused);
+        lane.say_gone();
+        self.bell.notify_one();
+    }
+
+    fn birth(&self, home: usize) -> LaneWriter<T> {
+        let mut lanes = self.registry.state.lock();
+        let flags = if broken("registry: born without flags") {
+            lanes.flags & FENCED
+        } else {
+            lanes.flags
+        };
+        let (writer, reader) = lane(flags);
+        lanes.all.push(writer.lane().clone());
+        lanes.newborn.push((home, reader));
+        // Relaxed: who pushes into this lane sees the flags it was born with; who must find it,
+        // a raise or a flush, comes by this lock or by one taken after the push.
+        self.registry.births.fetch_add(1, Relaxed);
+        self.registry.population.fetch_add(1, Relaxed);
+        writer
+    }
+
+    fn load_of(&self, home: usize) -> &Load {
+        &self.loads[home % self.loads.len()]
+    }
+}
+
+/// The flags.
+impl<T> Partitions<T> {
+    /// Raises a flag: once this returns, every push sees it, except those in progress in lanes
+    /// that are busy. Locked with the registry, so that lanes born meanwhile have it too; the
+    /// lock is not held across the barrier.
+    fn raise(&self, flag: usize) -> bool {
+        let mut lanes = self.registry.state.lock();
+        let news = lanes.flags & flag == 0;
+        lanes.flags |= flag;
+        for lane in &lanes.all {
+            lane.raise(flag);
+        }
+        drop(lanes);
+        self.barrier.heavy();
+        news
+    }
+
+    /// Refuses items from now on; whether this call was the first. Pushes that have begun may
+    /// still be accepted: they are busy.
+    pub(crate) fn close(&self) -> bool {
+        for partition in &self.list {
+            partition.late.lock().closed = true;
+        }
+        let first = self.raise(CLOSED);
+        self.credits.close();
+        first
+    }
+
+    /// Makes every push ring from now on.
+    pub(crate) fn raise_parked(&self) {
+        self.raise(PARKED);
+    }
+
+    /// Lets pushes be silent again.
+    pub(crate) fn lower_parked(&self) {
+        let mut lanes = self.registry.state.lock();
+        lanes.flags &= !PARKED;
+        for lane in &lanes.all {
+            lane.lower(PARKED);
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.registry.state.lock().flags & CLOSED != 0
+    }
+
+    /// Items ever accepted.
+    pub(crate) fn accepted(&self) -> u64 {
+        let lanes = self.registry.state.lock();
+        let in_lanes: u64 = lanes.all.iter().map(|lane| lane.published() as u64).sum();
+        let sum = lanes.departed + in_lanes;
+        drop(lanes);
+        let late = self.list.iter().map(|partition| partition.late.lock().accepted);
+        sum + late.sum::<u64>()
+    }
+}
+
+/// The flusher's side.
+impl<T> Partitions<T> {
+    pub(crate) fn workers(&self) -> usize {
+        self.loads.len()
+    }
+
+    /// How many lanes have ever been born: when it changes there are some to meet.
+    pub(crate) fn births(&self) -> usize {
+        self.registry.births.load(Relaxed)
+    }
+
+    /// The lanes that the flusher has not met, with the workers they belong to.
+    pub(crate) fn meet(&self) -> Vec<(usize, LaneReader<T>)> {
+        let mut newborn = std::mem::take(&mut self.registry.state.lock().newborn);
+        for (home, _) in &mut newborn {
+            *home %= self.loads.len();
+        }
+        newborn
+    }
+
+    /// Forgets a lane whose writer is gone, and which is empty.
+    pub(crate) fn bury(&self, lane: &Arc<Lane<T>>) {
+        let mut lanes = self.registry.state.lock();
+        lanes.departed += lane.published() as u64;
+        lanes.all.retain(|other| !Arc::ptr_eq(other, lane));
+        self.registry.population.fetch_sub(1, Relaxed);
+    }
+
+    /// Whether there are late items for a worker.
+    pub(crate) fn has_late(&self, worker: usize) -> bool {
+        // Acquire: pairs with the Release of `push_late`.
+        self.of_worker(worker)
+            .any(|partition| partition.late_waiting.load(Acquire) > 0)
+    }
+
+    /// Takes the late items of a worker. What lies in its lanes when this returns comes first.
+    pub(crate) fn take_late(&self, worker: usize) -> Vec<T> {
+        let mut taken = Vec::new();
+        for partition in self.of_worker(worker) {
+            let mut late = partition.late.lock();
+            taken.append(&mut late.items);
+            partition.late_waiting.store(0, Relaxed);
+        }
+        self.take_off(worker, taken.len());
+        taken
+    }
+
+    fn of_worker(&self, worker: usize) -> impl Iterator<Item = &Partition<T>> {
+        let partitions = self.list.iter().map(|partition| &**partition);
+        partitions.skip(worker).step_by(self.loads.len())
+    }
+
+    /// Takes collected items off the load of a worker.
+    pub(crate) fn take_off(&self, worker: usize, n: usize) {
+        self.loads[worker].take_off(n);
+    }
+
+    /// Whether the reports say that a batch is full.
+    pub(crate) fn seems_full(&self, worker: usize) -> bool {
+        self.loads[worker].now() >= limit(self.max_batch_size)
+    }
+
+    /// Wants the worker to be told when a batch is full; whether it seems so already.
+    pub(crate) fn want(&self, worker: usize) -> bool {
+        self.loads[worker].want(self.max_batch_size)
+    }
+
+    pub(crate) fn want_not(&self, worker: usize) {
+        self.loads[worker].want_not();
+    }
+
+    /// Whether somebody was refused or waits.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.pressed.load(Acquire) || self.credits.has_waiters()
+    }
+
+    /// There is room again, or nothing to make room of.
+    pub(crate) fn relieve(&self) {
+        self.pressed.store(false, Release);
+    }
+}
+
+impl<T> fmt::Debug for Partitions<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Partitions")
+            .field("partitions", &self.list.len())
+            .field("workers", &self.loads.len())
+            .finish_non_exhaustive()
+    }
+}

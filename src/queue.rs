@@ -1,0 +1,612 @@
+//! The append face: [`Queue`], its [`Writer`]s and its [`Permit`]s.
+
+use std::fmt;
+use std::hash::Hash;
+use std::time::Duration;
+
+use crate::blocking::block_on;
+use crate::builder::Builder;
+use crate::error::{FlushError, PushAllError, PushError, ReserveError};
+use crate::flusher::Shared;
+use crate::lane::LaneWriter;
+use crate::stats::Stats;
+use crate::sync::Arc;
+
+/// A write buffer: any thread pushes, one sink gets batches.
+///
+/// A handle; clones are cheap and lead to the same queue. When the last handle (clone,
+/// [`Writer`] or [`Permit`]) is dropped the queue closes, and what it holds is delivered in the
+/// background for as long as its runtime lives. To wait for that, and to get back what could
+/// not be delivered, call [`shutdown`](Self::shutdown).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+/// use swaplane::Queue;
+///
+/// let queue = Queue::builder().spawn_fn(|batch: swaplane::Batch<u32>| async move {
+///     println!("{} numbers", batch.len());
+///     Ok(())
+/// })?;
+/// let threads = (0..4_u32).map(|i| {
+///     let queue = queue.clone();
+///     std::thread::spawn(move || queue.push(i))
+/// });
+/// for thread in threads.collect::<Vec<_>>() {
+///     thread.join().unwrap()?;
+/// }
+/// let report = queue.shutdown(Duration::from_secs(5)).await;
+/// assert_eq!(report.delivered, 4);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Queue<T: Send + 'static> {
+    handle: Arc<Handle<T>>,
+}
+
+/// Closes the queue when the last handle is gone.
+struct Handle<T: Send + 'static>(Arc<Shared<T>>);
+
+impl<T: Send + 'static> Drop for Handle<T> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl<T: Send + 'static> Clone for Queue<T> {
+    fn clone(&self) -> Self {
+        Self {
+            handle: self.handle.clone(),
+        }
+    }
+}
+
+impl<T: Send + 'static> Queue<T> {
+    /// Begins to set up a queue.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let queue = swaplane::Queue::<String>::builder()
+    ///     .name("lines")
+    ///     .max_batch_size(1000)
+    ///     .spawn_fn(|_batch| async { Ok(()) })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder() -> Builder<T> {
+        Builder::new()
+    }
+
+    pub(crate) fn new(shared: Arc<Shared<T>>) -> Self {
+        Self {
+            handle: Arc::new(Handle(shared)),
+        }
+    }
+
+    fn shared(&self) -> &Shared<T> {
+        &self.handle.0
+    }
+
+    /// Pushes an item into the lane of the calling thread. Never blocks, and needs no runtime.
+    ///
+    /// The pushes of one thread are delivered in their order. (A task that moves between
+    /// threads is several threads: use a [`Writer`] or [`push_keyed`](Self::push_keyed).) May be
+    /// called from the destructor of a thread-local. Not from a signal handler.
+    ///
+    /// Costs some nanoseconds: a thread-local load, a few plain loads and stores, no atomic
+    /// read-modify-write. About every 64th push leases credits for the next.
+    ///
+    /// # Errors
+    /// [`PushError::Full`] if [`capacity`](Builder::capacity) items are held, or up to a quarter
+    /// less, since other lanes may hold unused credits; [`PushError::Closed`] after
+    /// [`close`](Self::close). The item comes back.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
+    /// queue.push("a line")?;
+    /// queue.close();
+    /// assert_eq!(queue.push("too late").unwrap_err().into_inner(), "too late");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[inline]
+    pub fn push(&self, item: T) -> Result<(), PushError<T>> {
+        self.shared().partitions.push(item)
+    }
+
+    /// Pushes an item whose order is that of its key: all pushes of one key are delivered in
+    /// their order, whichever threads made them. Never waits for a flush.
+    ///
+    /// Costs a hash of the key and an uncontended lock; pushes whose keys fall into the same
+    /// partition share that lock.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
+    /// let user = 17_u64;
+    /// queue.push_keyed(&user, "signed up")?;
+    /// queue.push_keyed(&user, "signed in")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[inline]
+    pub fn push_keyed<K: Hash + ?Sized>(&self, key: &K, item: T) -> Result<(), PushError<T>> {
+        self.shared().partitions.push_keyed(key, item)
+    }
+
+    /// Pushes items one after the other, as [`push`](Self::push) does, up to the first refusal.
+    ///
+    /// # Errors
+    /// [`PushAllError`] with the refused item and all that came after it. The iterator is then
+    /// collected, so it must end.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let queue = swaplane::Queue::builder().capacity(4).max_batch_size(3).spawn_fn(|_batch| async { Ok(()) })?;
+    /// let error = queue.push_all(0..6).unwrap_err(); // room for four
+    /// assert_eq!((error.accepted, error.rest), (4, vec![4, 5]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn push_all<I: IntoIterator<Item = T>>(&self, items: I) -> Result<(), PushAllError<T>> {
+        push_all(items, |item| self.push(item))
+    }
+
+    /// Waits for room for one item. Callers are served in their order, and what is held is
+    /// flushed while anybody waits. Can be polled on any runtime, or on none.
+    ///
+    /// # Errors
+    /// [`ReserveError::Closed`] once the queue is closed.
+    ///
+    /// # Cancel safety
+    /// There is no item yet, so nothing is lost; the place in the line is.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
+    /// let permit = queue.reserve().await?;
+    /// permit.push("there is room for this")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn reserve(&self) -> Result<Permit<T>, ReserveError> {
+        let partitions = &self.shared().partitions;
+        if !partitions.credits.try_reserve() {
+            let waiting = partitions.credits.wait();
+            partitions.press();
+            let reserved = partitions.credits.reserve().await;
+            drop(waiting);
+            if !reserved {
+                return Err(ReserveError::Closed);
+            }
+        }
+        Ok(Permit {
+            queue: self.clone(),
+            spent: false,
+        })
+    }
+
+    /// [`reserve`](Self::reserve) for threads that may block.
+    ///
+    /// # Errors
+    /// As `reserve`.
+    ///
+    /// # Panics
+    /// On a thread that drives asynchronous tasks, as tokio's own blocking calls do.
+    ///
+    /// ```
+    /// # let queue = swaplane::Queue::builder().own_thread().spawn_fn(|_batch| async { Ok(()) })?;
+    /// queue.reserve_blocking()?.push("there is room for this")?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn reserve_blocking(&self) -> Result<Permit<T>, ReserveError> {
+        block_on(self.reserve())
+    }
+
+    /// A lane of its own, for a thread or task that pushes much: the fastest way in, with an
+    /// order of its own. Costs an allocation of some hundred bytes; the lane ends with it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
+    /// let mut writer = queue.writer();
+    /// writer.push("a line")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn writer(&self) -> Writer<T> {
+        let (lane, home) = self.shared().partitions.writer();
+        Writer {
+            lane,
+            home,
+            queue: self.clone(),
+        }
+    }
+
+    /// How many items are held: waiting, in flight, in backoff. A snapshot; costs a lock and a
+    /// look at each lane.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        usize::try_from(self.stats().held).unwrap_or(usize::MAX)
+    }
+
+    /// Whether no item is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether pushes are refused for good.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared().partitions.is_closed()
+    }
+
+    /// How many items can be held.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.shared().partitions.credits.capacity()
+    }
+
+    /// The name under which it appears in logs.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared().config.name
+    }
+
+    /// What has become of all items so far. Costs a lock and a look at each lane.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
+    /// queue.push(1)?;
+    /// queue.flush().await?;
+    /// let stats = queue.stats();
+    /// assert_eq!((stats.accepted, stats.delivered, stats.held), (1, 1, 0));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.shared().stats()
+    }
+
+    /// Sends everything that is held now, and waits until all of it is terminal: delivered, or
+    /// given up by the retry policy. Can be polled on any runtime, or on none.
+    ///
+    /// # Errors
+    /// [`FlushError`] if some of it was not delivered.
+    ///
+    /// # Cancel safety
+    /// The flush goes on without its caller.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
+    /// queue.push("must be there before we go on")?;
+    /// queue.flush().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn flush(&self) -> Result<(), FlushError> {
+        let shared = self.shared();
+        if let Some(answer) = shared.requests.flush() {
+            shared.partitions.bell.notify_one();
+            if let Ok(flushed) = answer.await {
+                return flushed;
+            }
+        }
+        // The flusher has ended, and nothing will become of what it has not delivered.
+        match shared.stats().held {
+            0 => Ok(()),
+            held => Err(FlushError {
+                held,
+                ..FlushError::default()
+            }),
+        }
+    }
+
+    /// [`flush`](Self::flush) for threads that may block.
+    ///
+    /// # Errors
+    /// As `flush`.
+    ///
+    /// # Panics
+    /// On a thread that drives asynchronous tasks, as tokio's own blocking calls do.
+    ///
+    /// ```
+    /// # let queue = swaplane::Queue::builder().own_thread().spawn_fn(|_batch| async { Ok(()) })?;
+    /// queue.push(1)?;
+    /// queue.flush_blocking()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn flush_blocking(&self) -> Result<(), FlushError> {
+        block_on(self.flush())
+    }
+
+    /// Refuses pushes from now on; whether this call was the first to do so. A push that begins
+    /// after this has returned is refused; one that races it is refused, or accepted and then
+    /// delivered like any other. What is held is sent without delay, and then the flusher ends.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
+    /// assert!(queue.close());
+    /// assert!(!queue.close());
+    /// assert!(queue.push(1).unwrap_err().is_closed());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn close(&self) -> bool {
+        self.shared().close()
+    }
+
+    /// Closes the queue, delivers what it holds, and gives back what could not be delivered
+    /// within `deadline`, which is for all of it.
+    ///
+    /// An attempt in flight may finish within its own timeout. What is left after it is offered
+    /// to the sink's [`drain`](crate::Sink::drain), or else delivered in the normal way. At the
+    /// deadline attempts are cancelled. Then items whose batch came home are returned, though
+    /// the attempt may have had an effect; a batch that the sink still has is counted as lost.
+    ///
+    /// Any number of callers may ask; the earliest deadline counts; one of them gets the
+    /// returned items. Also works where the runtime of the queue is gone, and can be polled on
+    /// any runtime, or on none.
+    ///
+    /// # Cancel safety
+    /// The shutdown goes on without its caller; the next caller gets the report.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// # let queue = swaplane::Queue::<u8>::builder().spawn_fn(|_batch| async { Err("down")? })?;
+    /// queue.push(1)?;
+    /// let report = queue.shutdown(Duration::from_millis(10)).await;
+    /// assert_eq!((report.accepted, report.delivered, report.returned), (1, 0, vec![1]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport<T> {
+        let shared = self.shared();
+        // Before closing, which makes a flusher that holds nothing end at once.
+        shared.requests.shutdown(deadline);
+        shared.close();
+        shared.requests.ended().await;
+        let returned = shared
+            .requests
+            .with_remains(|core| core.recover(&shared.counters, deadline))
+            .unwrap_or_default();
+        let stats = shared.stats();
+        ShutdownReport {
+            accepted: stats.accepted,
+            delivered: stats.delivered,
+            dead_lettered: stats.dead_lettered,
+            dropped: stats.dropped,
+            lost: stats.lost,
+            returned_elsewhere: stats.returned.saturating_sub(returned.len() as u64),
+            returned,
+        }
+    }
+
+    /// [`shutdown`](Self::shutdown) for threads that may block.
+    ///
+    /// # Panics
+    /// On a thread that drives asynchronous tasks, as tokio's own blocking calls do.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # let queue = swaplane::Queue::builder().own_thread().spawn_fn(|_batch| async { Ok(()) })?;
+    /// queue.push(1)?;
+    /// assert!(queue.shutdown_blocking(Duration::from_secs(5)).is_complete());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn shutdown_blocking(&self, deadline: Duration) -> ShutdownReport<T> {
+        block_on(self.shutdown(deadline))
+    }
+}
+
+impl<T: Send + 'static> fmt::Debug for Queue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("name", &self.name())
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+fn push_all<T>(
+    items: impl IntoIterator<Item = T>,
+    mut push: impl FnMut(T) -> Result<(), PushError<T>>,
+) -> Result<(), PushAllError<T>> {
+    let mut items = items.into_iter();
+    let mut accepted = 0;
+    while let Some(item) = items.next() {
+        match push(item) {
+            Ok(()) => accepted += 1,
+            Err(refused) => return Err(PushAllError::new(accepted, refused, items)),
+        }
+    }
+    Ok(())
+}
+
+/// An owned lane into a [`Queue`]: one thread or task at a time pushes, in an order of its own.
+/// Keeps the queue open. Made by [`Queue::writer`].
+#[must_use = "a writer that is dropped has pushed nothing"]
+pub struct Writer<T: Send + 'static> {
+    lane: LaneWriter<T>,
+    home: usize,
+    queue: Queue<T>,
+}
+
+impl<T: Send + 'static> Writer<T> {
+    /// Pushes an item. Never blocks. Costs some plain loads and stores; about every 64th push
+    /// leases credits for the next.
+    ///
+    /// # Errors
+    /// As [`Queue::push`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
+    /// let mut writer = queue.writer();
+    /// for line in ["first", "second"] {
+    ///     writer.push(line)?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[inline]
+    pub fn push(&mut self, item: T) -> Result<(), PushError<T>> {
+        self.lane.push(item, Ok(()), |item| {
+            let partitions = &self.queue.shared().partitions;
+            partitions.push_into(&self.lane, self.home, item, false)
+        })
+    }
+
+    /// Pushes items one after the other, up to the first refusal.
+    ///
+    /// # Errors
+    /// As [`Queue::push_all`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
+    /// queue.writer().push_all(0..100)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn push_all<I: IntoIterator<Item = T>>(&mut self, items: I) -> Result<(), PushAllError<T>> {
+        push_all(items, |item| self.push(item))
+    }
+
+    /// The queue that it leads into.
+    #[must_use]
+    pub fn queue(&self) -> &Queue<T> {
+        &self.queue
+    }
+}
+
+impl<T: Send + 'static> Drop for Writer<T> {
+    fn drop(&mut self) {
+        self.queue.shared().partitions.retire(&self.lane, self.home);
+    }
+}
+
+impl<T: Send + 'static> fmt::Debug for Writer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer")
+            .field("queue", &self.queue.name())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Room for one item, held until it is used or dropped. Keeps the queue open. Made by
+/// [`Queue::reserve`].
+#[must_use = "a permit that is dropped gives its room back"]
+pub struct Permit<T: Send + 'static> {
+    queue: Queue<T>,
+    spent: bool,
+}
+
+impl<T: Send + 'static> Permit<T> {
+    /// Pushes an item into the lane of the calling thread; there is room for it.
+    ///
+    /// # Errors
+    /// [`PushError::Closed`] if the queue was closed since. The item comes back.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
+    /// let permit = queue.reserve().await?;
+    /// queue.close();
+    /// assert!(permit.push(1).is_err_and(|error| error.is_closed()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn push(mut self, item: T) -> Result<(), PushError<T>> {
+        let pushed = self.queue.shared().partitions.push_prepaid(item);
+        self.spent = pushed.is_ok();
+        pushed
+    }
+}
+
+impl<T: Send + 'static> Drop for Permit<T> {
+    fn drop(&mut self) {
+        if !self.spent {
+            self.queue.shared().partitions.credits.give_back(1);
+        }
+    }
+}
+
+impl<T: Send + 'static> fmt::Debug for Permit<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit")
+            .field("queue", &self.queue.name())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What became of everything that a queue ever accepted:
+/// `accepted = delivered + dead_lettered + dropped + lost + returned.len() + returned_elsewhere`.
+#[non_exhaustive]
+#[must_use = "it holds the items that were not delivered"]
+pub struct ShutdownReport<T> {
+    /// Items whose push returned `Ok`.
+    pub accepted: u64,
+    /// Items that the sink has taken.
+    pub delivered: u64,
+    /// Items that a dead-letter hook has taken.
+    pub dead_lettered: u64,
+    /// Items dropped by a policy that the user chose.
+    pub dropped: u64,
+    /// Items given up, or kept by the sink.
+    pub lost: u64,
+    /// The items that were not delivered in time, in the order of their pushes as far as there
+    /// is one. An attempt at the first of them may have had an effect.
+    pub returned: Vec<T>,
+    /// How many items another caller of `shutdown` got.
+    pub returned_elsewhere: u64,
+}
+
+impl<T> ShutdownReport<T> {
+    /// Whether every item was delivered.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.accepted == self.delivered
+    }
+}
+
+impl<T> fmt::Debug for ShutdownReport<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShutdownReport")
+            .field("accepted", &self.accepted)
+            .field("delivered", &self.delivered)
+            .field("dead_lettered", &self.dead_lettered)
+            .field("dropped", &self.dropped)
+            .field("lost", &self.lost)
+            .field("returned", &format_args!("[..; {}]", self.returned.len()))
+            .field("returned_elsewhere", &self.returned_elsewhere)
+            .finish()
+    }
+}

@@ -1,0 +1,274 @@
+//! The target: where batches go.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::time::Duration;
+
+use crate::batch::Batch;
+use crate::sync::StdArc as Arc;
+
+/// Where batches go: a database, a broker, an endpoint, a file.
+///
+/// Write `async fn send`; `?` turns every error into a [`SinkError`] that asks for a retry. Each
+/// attempt runs in a task of its own on the runtime of the queue. For a plain closure see
+/// [`Builder::spawn_fn`](crate::Builder::spawn_fn).
+///
+/// ```
+/// use swaplane::{Batch, Sink, SinkError};
+///
+/// struct Lines(std::path::PathBuf);
+///
+/// impl Sink<String> for Lines {
+///     async fn send(&self, batch: Batch<String>) -> Result<(), SinkError> {
+///         use std::io::Write;
+///         let mut file = std::fs::OpenOptions::new().append(true).create(true).open(&self.0)?;
+///         file.write_all(batch.join("\n").as_bytes())?;
+///         Ok(())
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a sink for batches of `{T}`",
+    note = "implement `Sink<{T}>`, or pass a closure to `spawn_fn` or `spawn_blocking_fn`"
+)]
+pub trait Sink<T: Send + 'static>: Send + Sync + 'static {
+    /// Delivers a batch. `Ok`: all of it is delivered. `Err`, a panic, and being cancelled after
+    /// [`attempt_timeout`](crate::Builder::attempt_timeout) are failed attempts, of which the
+    /// retry policy decides.
+    ///
+    /// # Errors
+    /// Whatever kept the batch from being delivered.
+    ///
+    /// # Cancel safety
+    /// The future is dropped at the timeout, and at the deadline of a shutdown. Delivery is at
+    /// least once: an attempt that failed or was cancelled may have had an effect, so make it
+    /// idempotent (by [`Batch::id`]) where twice is wrong.
+    fn send(&self, batch: Batch<T>) -> impl Future<Output = Result<(), SinkError>> + Send;
+
+    /// Takes everything that is left when `shutdown` is called, in one batch of any size and in
+    /// order: for a sink that can put it somewhere faster, or safer, than `send` would.
+    ///
+    /// [`Hook::Handled`] counts it as delivered. With [`Hook::Declined`], the default, and after
+    /// a panic, what is left goes through `send` until the deadline of the shutdown.
+    fn drain(&self, rest: Batch<T>) -> impl Future<Output = Hook> + Send {
+        drop(rest);
+        std::future::ready(Hook::Declined)
+    }
+}
+
+/// Whether an optional method of a sink did the job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[must_use]
+pub enum Hook {
+    /// It did not: go on as if there were no such method.
+    Declined,
+    /// It did.
+    Handled,
+}
+
+/// Why an attempt failed, and whether another one makes sense.
+///
+/// It is made from any error, by `?` or `into()`, and then asks for a retry. It is not itself
+/// an [`Error`], which is what makes that possible.
+///
+/// ```
+/// use std::time::Duration;
+/// use swaplane::SinkError;
+///
+/// fn check(status: u16) -> Result<(), SinkError> {
+///     match status {
+///         200 => Ok(()),
+///         429 => Err(SinkError::retry_after("slow down", Duration::from_secs(1))),
+///         400 => Err(SinkError::reject("bad request")),
+///         _ => Err("server error")?,
+///     }
+/// }
+/// assert!(check(400).is_err_and(|error| error.is_reject()));
+/// ```
+pub struct SinkError {
+    source: Box<dyn Error + Send + Sync>,
+    advice: Advice,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Advice {
+    Retry,
+    RetryAfter(Duration),
+    Reject,
+}
+
+impl SinkError {
+    fn new(error: impl Into<Box<dyn Error + Send + Sync>>, advice: Advice) -> Self {
+        Self {
+            source: error.into(),
+            advice,
+        }
+    }
+
+    /// No attempt at this batch can succeed: it is given up at once.
+    pub fn reject(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(error, Advice::Reject)
+    }
+
+    /// The next attempt is to wait for `delay` instead of what the policy says. The limits of
+    /// the policy stay.
+    pub fn retry_after(error: impl Into<Box<dyn Error + Send + Sync>>, delay: Duration) -> Self {
+        Self::new(error, Advice::RetryAfter(delay))
+    }
+
+    /// The error that it was made from.
+    #[must_use]
+    pub fn source(&self) -> &(dyn Error + Send + Sync + 'static) {
+        &*self.source
+    }
+
+    /// Whether it says that no attempt can succeed.
+    #[must_use]
+    pub fn is_reject(&self) -> bool {
+        self.advice == Advice::Reject
+    }
+
+    pub(crate) fn advice(&self) -> Advice {
+        self.advice
+    }
+}
+
+impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for SinkError {
+    fn from(error: E) -> Self {
+        Self::new(error, Advice::Retry)
+    }
+}
+
+impl fmt::Display for SinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.source, f)
+    }
+}
+
+impl fmt::Debug for SinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SinkError")
+            .field("source", &self.source)
+            .field("advice", &self.advice)
+            .finish()
+    }
+}
+
+impl<T: Send + 'static, S: Sink<T>> Sink<T> for Arc<S> {
+    fn send(&self, batch: Batch<T>) -> impl Future<Output = Result<(), SinkError>> + Send {
+        (**self).send(batch)
+    }
+
+    fn drain(&self, rest: Batch<T>) -> impl Future<Output = Hook> + Send {
+        (**self).drain(rest)
+    }
+}
+
+/// A sink of whichever type, for where the type must not show: a field, a choice at run time.
+/// Costs an allocation per call.
+///
+/// ```
+/// use swaplane::{Batch, BoxSink, Sink, SinkError};
+///
+/// struct Null;
+/// impl Sink<u8> for Null {
+///     async fn send(&self, _: Batch<u8>) -> Result<(), SinkError> {
+///         Ok(())
+///     }
+/// }
+///
+/// let sink: BoxSink<u8> = BoxSink::new(Null);
+/// ```
+pub struct BoxSink<T>(Box<dyn DynSink<T>>);
+
+type Boxed<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
+
+/// [`Sink`] with boxed futures, which a trait object can have.
+trait DynSink<T>: Send + Sync {
+    fn send(&self, batch: Batch<T>) -> Boxed<'_, Result<(), SinkError>>;
+    fn drain(&self, rest: Batch<T>) -> Boxed<'_, Hook>;
+}
+
+impl<T: Send + 'static, S: Sink<T>> DynSink<T> for S {
+    fn send(&self, batch: Batch<T>) -> Boxed<'_, Result<(), SinkError>> {
+        Box::pin(Sink::send(self, batch))
+    }
+
+    fn drain(&self, rest: Batch<T>) -> Boxed<'_, Hook> {
+        Box::pin(Sink::drain(self, rest))
+    }
+}
+
+impl<T: Send + 'static> BoxSink<T> {
+    /// Hides the type of `sink`.
+    pub fn new(sink: impl Sink<T>) -> Self {
+        Self(Box::new(sink))
+    }
+}
+
+impl<T: Send + 'static> Sink<T> for BoxSink<T> {
+    fn send(&self, batch: Batch<T>) -> impl Future<Output = Result<(), SinkError>> + Send {
+        self.0.send(batch)
+    }
+
+    fn drain(&self, rest: Batch<T>) -> impl Future<Output = Hook> + Send {
+        self.0.drain(rest)
+    }
+}
+
+impl<T> fmt::Debug for BoxSink<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BoxSink").finish_non_exhaustive()
+    }
+}
+
+/// A closure as a sink; see [`Builder::spawn_fn`](crate::Builder::spawn_fn).
+pub(crate) struct FnSink<F>(pub(crate) F);
+
+impl<T, F, Fut> Sink<T> for FnSink<F>
+where
+    T: Send + 'static,
+    F: Fn(Batch<T>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), SinkError>> + Send + 'static,
+{
+    fn send(&self, batch: Batch<T>) -> impl Future<Output = Result<(), SinkError>> + Send {
+        (self.0)(batch)
+    }
+}
+
+/// A blocking closure as a sink; see
+/// [`Builder::spawn_blocking_fn`](crate::Builder::spawn_blocking_fn).
+pub(crate) struct BlockingFnSink<T, F> {
+    f: Arc<F>,
+    items: PhantomData<fn(T)>,
+}
+
+impl<T, F> BlockingFnSink<T, F> {
+    pub(crate) fn new(f: F) -> Self {
+        Self {
+            f: Arc::new(f),
+            items: PhantomData,
+        }
+    }
+}
+
+impl<T, F> Sink<T> for BlockingFnSink<T, F>
+where
+    T: Send + 'static,
+    F: Fn(&[T]) -> Result<(), SinkError> + Send + Sync + 'static,
+{
+    async fn send(&self, batch: Batch<T>) -> Result<(), SinkError> {
+        let f = self.f.clone();
+        match tokio::task::spawn_blocking(move || f(&batch)).await {
+            Ok(outcome) => outcome,
+            Err(error) => match error.try_into_panic() {
+                // Counted as a panic of the attempt, which it is.
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(cancelled) => Err(cancelled.into()),
+            },
+        }
+    }
+}

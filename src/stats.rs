@@ -1,0 +1,74 @@
+//! Counting: every accepted item once, at its terminal outcome.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::sync::AtomicU64;
+
+/// A snapshot of the counters. Whenever nothing is in progress,
+/// `accepted = delivered + dead_lettered + dropped + returned + lost + held`.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Stats {
+    /// Items whose push returned `Ok`.
+    pub accepted: u64,
+    /// Items that the sink has taken.
+    pub delivered: u64,
+    /// Items that a dead-letter hook has taken.
+    pub dead_lettered: u64,
+    /// Items dropped by a policy that the user chose.
+    pub dropped: u64,
+    /// Items that a shutdown has handed back, or is about to.
+    pub returned: u64,
+    /// Items given up, or kept by the sink. The number to alarm on.
+    pub lost: u64,
+    /// Items that are not terminal: in lanes, in flight, in backoff.
+    pub held: u64,
+    /// Batches delivered.
+    pub batches: u64,
+    /// Attempts to deliver a batch, begun.
+    pub attempts: u64,
+}
+
+/// The counters behind [`Stats`]. The flusher writes them, anybody reads.
+// Relaxed throughout: each is a count of its own. That a snapshot adds up when nothing is in
+// progress follows from whatever told the reader that nothing is.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) delivered: Counter,
+    pub(crate) returned: Counter,
+    pub(crate) lost: Counter,
+    pub(crate) batches: Counter,
+    pub(crate) attempts: Counter,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, n: usize) {
+        self.0.fetch_add(n as u64, Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+impl Counters {
+    /// A snapshot, given how to count what was accepted: counted last, so that no outcome is
+    /// seen of an item that is not.
+    pub(crate) fn snapshot(&self, accepted: impl FnOnce() -> u64) -> Stats {
+        let mut stats = Stats {
+            delivered: self.delivered.get(),
+            returned: self.returned.get(),
+            lost: self.lost.get(),
+            batches: self.batches.get(),
+            attempts: self.attempts.get(),
+            ..Stats::default()
+        };
+        let terminal = stats.delivered + stats.returned + stats.lost;
+        stats.accepted = accepted();
+        stats.held = stats.accepted.saturating_sub(terminal);
+        stats
+    }
+}

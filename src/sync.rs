@@ -1,0 +1,363 @@
+//! The one place that knows whether we run on `std` or under loom: nothing else in the crate
+//! names `std::sync`, `loom` or `arc_swap`.
+//!
+//! Both halves export the same names. The loom half is built with `--cfg swaplane_loom` only,
+//! and says of each stand-in what it keeps and what it leaves out.
+
+use std::sync::atomic::Ordering;
+
+pub(crate) use imp::*;
+/// For what no model runs: user code, closures, trait objects (which loom's cannot hold).
+pub(crate) use std::sync::{Arc as StdArc, mpsc};
+
+#[cfg(not(swaplane_loom))]
+mod imp {
+    pub(crate) use std::sync::atomic::{
+        AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, compiler_fence, fence,
+    };
+    pub(crate) use std::sync::{Arc, OnceLock};
+
+    use std::sync::PoisonError;
+
+    /// A mutex without poisoning: nothing that can panic runs under our locks, and if it did,
+    /// one caller's panic must not reach another.
+    #[derive(Debug, Default)]
+    pub(crate) struct Mutex<V>(std::sync::Mutex<V>);
+
+    pub(crate) type MutexGuard<'a, V> = std::sync::MutexGuard<'a, V>;
+
+    impl<V> Mutex<V> {
+        pub(crate) const fn new(value: V) -> Self {
+            Self(std::sync::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> MutexGuard<'_, V> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+
+    }
+
+    /// `std`'s cell with the closures of loom's, which can then watch each access.
+    #[derive(Debug, Default)]
+    #[repr(transparent)]
+    pub(crate) struct UnsafeCell<V>(std::cell::UnsafeCell<V>);
+
+    impl<V> UnsafeCell<V> {
+        pub(crate) const fn new(value: V) -> Self {
+            Self(std::cell::UnsafeCell::new(value))
+        }
+
+        #[inline(always)]
+        pub(crate) fn with<R>(&self, f: impl FnOnce(*const V) -> R) -> R {
+            f(self.0.get())
+        }
+
+        #[inline(always)]
+        pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut V) -> R) -> R {
+            f(self.0.get())
+        }
+    }
+
+    /// Publishes one of two buffers that a lane owns for its whole life. Which of them may be
+    /// touched, and when, is decided by the lane's own words (see `lane`): of `arc_swap` we ask
+    /// only that a load returns a pointer that was stored, and not an older one than the last
+    /// whose store happened before.
+    #[derive(Debug)]
+    pub(crate) struct Published<B>(arc_swap::ArcSwap<B>);
+
+    impl<B> Published<B> {
+        pub(crate) fn new(first: Arc<B>) -> Self {
+            Self(arc_swap::ArcSwap::new(first))
+        }
+
+        pub(crate) fn load(&self) -> *const B {
+            Arc::as_ptr(&self.0.load())
+        }
+
+        pub(crate) fn swap(&self, next: Arc<B>) {
+            drop(self.0.swap(next));
+        }
+    }
+
+    pub(crate) use tokio::sync::{Notify, Semaphore};
+
+    /// A `static`.
+    macro_rules! global {
+        (static $name:ident: $type:ty = $value:expr;) => {
+            static $name: $type = $value;
+        };
+    }
+    pub(crate) use global;
+}
+
+#[cfg(swaplane_loom)]
+mod imp {
+    pub(crate) use loom::sync::Arc;
+    pub(crate) use loom::sync::atomic::{
+        AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, fence,
+    };
+    // Holds nothing loom has to see: it is filled by the one thread that owns the place.
+    pub(crate) use std::sync::OnceLock;
+
+    use std::collections::VecDeque;
+    use std::future::poll_fn;
+    use std::marker::PhantomData;
+    use std::sync::atomic::Ordering;
+    use std::task::{Poll, Waker};
+
+    pub(crate) use loom::sync::MutexGuard;
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Mutex<V>(loom::sync::Mutex<V>);
+
+    impl<V> Mutex<V> {
+        pub(crate) fn new(value: V) -> Self {
+            Self(loom::sync::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> MutexGuard<'_, V> {
+            self.0.lock().expect("loom's mutex is never poisoned")
+        }
+    }
+
+    pub(crate) use loom::cell::UnsafeCell;
+
+    /// loom models fences of the machine only; a compiler fence has no meaning there.
+    pub(crate) fn compiler_fence(_: Ordering) {}
+
+    /// Weaker on purpose than `arc_swap`: two relaxed accesses. What the models prove with it
+    /// does not lean on any ordering of that crate.
+    #[derive(Debug)]
+    pub(crate) struct Published<B> {
+        pointer: AtomicPtr<B>,
+        owned: PhantomData<Arc<B>>,
+    }
+
+    impl<B> Published<B> {
+        pub(crate) fn new(first: Arc<B>) -> Self {
+            Self {
+                pointer: AtomicPtr::new(Arc::as_ptr(&first).cast_mut()),
+                owned: PhantomData,
+            }
+        }
+
+        pub(crate) fn load(&self) -> *const B {
+            self.pointer.load(Ordering::Relaxed)
+        }
+
+        pub(crate) fn swap(&self, next: Arc<B>) {
+            let next = Arc::as_ptr(&next).cast_mut();
+            self.pointer.swap(next, Ordering::Relaxed);
+        }
+    }
+
+    /// `tokio::sync::Notify` reduced to what we use: one stored permit, one waiter.
+    #[derive(Debug, Default)]
+    pub(crate) struct Notify(Mutex<(bool, Option<Waker>)>);
+
+    impl Notify {
+        pub(crate) fn new() -> Self {
+            Self(Mutex::new((false, None)))
+        }
+
+        pub(crate) fn notify_one(&self) {
+            let mut state = self.0.lock();
+            state.0 = true;
+            let waker = state.1.take();
+            drop(state);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+
+        pub(crate) async fn notified(&self) {
+            poll_fn(|context| {
+                let mut state = self.0.lock();
+                if std::mem::take(&mut state.0) {
+                    return Poll::Ready(());
+                }
+                state.1 = Some(context.waker().clone());
+                Poll::Pending
+            })
+            .await;
+        }
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct AcquireError(());
+
+    /// `tokio::sync::Semaphore` reduced to what we use: first come first served, and permits
+    /// that come back go to whoever waits before anybody can take them.
+    #[derive(Debug)]
+    pub(crate) struct Semaphore(Mutex<Pool>);
+
+    #[derive(Debug)]
+    struct Pool {
+        permits: usize,
+        waiters: VecDeque<Arc<Waiter>>,
+        closed: bool,
+    }
+
+    #[derive(Debug)]
+    struct Waiter(Mutex<(bool, Option<Waker>)>);
+
+    /// Forgotten by every caller of ours; exists so that the call reads the same.
+    #[derive(Debug)]
+    pub(crate) struct SemaphorePermit;
+
+    impl SemaphorePermit {
+        pub(crate) fn forget(self) {}
+    }
+
+    impl Semaphore {
+        pub(crate) const MAX_PERMITS: usize = usize::MAX >> 3;
+
+        pub(crate) fn new(permits: usize) -> Self {
+            Self(Mutex::new(Pool {
+                permits,
+                waiters: VecDeque::new(),
+                closed: false,
+            }))
+        }
+
+        pub(crate) fn available_permits(&self) -> usize {
+            self.0.lock().permits
+        }
+
+        pub(crate) fn try_acquire_many(&self, n: u32) -> Result<SemaphorePermit, AcquireError> {
+            let mut pool = self.0.lock();
+            if pool.closed || pool.permits < n as usize {
+                return Err(AcquireError(()));
+            }
+            pool.permits -= n as usize;
+            Ok(SemaphorePermit)
+        }
+
+        pub(crate) fn add_permits(&self, n: usize) {
+            let mut pool = self.0.lock();
+            pool.permits += n;
+            let mut woken = Vec::new();
+            while pool.permits > 0 {
+                let Some(waiter) = pool.waiters.pop_front() else {
+                    break;
+                };
+                pool.permits -= 1;
+                let mut state = waiter.0.lock();
+                state.0 = true;
+                woken.extend(state.1.take());
+            }
+            drop(pool);
+            woken.into_iter().for_each(Waker::wake);
+        }
+
+        pub(crate) async fn acquire(&self) -> Result<SemaphorePermit, AcquireError> {
+            let waiter = {
+                let mut pool = self.0.lock();
+                if pool.closed {
+                    return Err(AcquireError(()));
+                }
+                if pool.permits > 0 {
+                    pool.permits -= 1;
+                    return Ok(SemaphorePermit);
+                }
+                let waiter = Arc::new(Waiter(Mutex::new((false, None))));
+                pool.waiters.push_back(waiter.clone());
+                waiter
+            };
+            poll_fn(|context| {
+                let pool = self.0.lock();
+                let mut state = waiter.0.lock();
+                if state.0 {
+                    return Poll::Ready(Ok(SemaphorePermit));
+                }
+                if pool.closed {
+                    return Poll::Ready(Err(AcquireError(())));
+                }
+                state.1 = Some(context.waker().clone());
+                Poll::Pending
+            })
+            .await
+        }
+
+        pub(crate) fn close(&self) {
+            let mut pool = self.0.lock();
+            pool.closed = true;
+            let waiters = std::mem::take(&mut pool.waiters);
+            drop(pool);
+            for waiter in waiters {
+                let waker = waiter.0.lock().1.take();
+                if let Some(waker) = waker {
+                    waker.wake();
+                }
+            }
+        }
+    }
+
+    /// One value for each execution of a model.
+    macro_rules! global {
+        (static $name:ident: $type:ty = $value:expr;) => {
+            loom::lazy_static! { static ref $name: $type = $value; }
+        };
+    }
+    pub(crate) use global;
+}
+
+/// `strong`; under loom, `Relaxed` while the mutant of this name is alive.
+///
+/// Every ordering on which a proof leans passes through here, so that `loom_tests/` can weaken
+/// each in turn and assert that a model notices.
+#[inline(always)]
+pub(crate) fn order(mutant: &'static str, strong: Ordering) -> Ordering {
+    if broken(mutant) {
+        Ordering::Relaxed
+    } else {
+        strong
+    }
+}
+
+/// Whether the mutant of this name is alive: always `false`, and gone from the machine code,
+/// outside loom.
+#[cfg(not(swaplane_loom))]
+#[inline(always)]
+pub(crate) const fn broken(_mutant: &'static str) -> bool {
+    false
+}
+
+#[cfg(swaplane_loom)]
+pub(crate) use mutants::broken;
+
+#[cfg(swaplane_loom)]
+pub(crate) mod mutants {
+    //! Which mutant is alive. loom runs all threads of a model on the one that checks it, so
+    //! a thread-local serves, and test threads do not disturb each other.
+    use std::cell::{Cell, RefCell};
+    use std::collections::BTreeSet;
+
+    std::thread_local! {
+        static ALIVE: Cell<Option<&'static str>> = const { Cell::new(None) };
+        static ASKED: RefCell<BTreeSet<&'static str>> = const { RefCell::new(BTreeSet::new()) };
+    }
+
+    pub(crate) fn broken(mutant: &'static str) -> bool {
+        ASKED.with(|asked| asked.borrow_mut().insert(mutant));
+        ALIVE.get() == Some(mutant)
+    }
+
+    /// Lets `mutant` live while `f` runs.
+    pub fn with<R>(mutant: Option<&'static str>, f: impl FnOnce() -> R) -> R {
+        struct Reset;
+        impl Drop for Reset {
+            fn drop(&mut self) {
+                ALIVE.set(None);
+            }
+        }
+        ALIVE.set(mutant);
+        let _reset = Reset;
+        f()
+    }
+
+    /// Every mutant the code has asked for on this thread since the last call.
+    pub fn asked() -> BTreeSet<&'static str> {
+        ASKED.take()
+    }
+}
