@@ -44,7 +44,7 @@ const PLENTY: usize = 256;
 const SWEEP: Duration = Duration::from_secs(1);
 /// How soon to look again at a lane in which a push is in progress.
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
-/// How long a shutdown waits beyond its deadline for batches of aborted attempts to come home.
+/// How long a shutdown waits beyond its deadline for aborted attempts to end.
 const GRACE: Duration = Duration::from_millis(50);
 
 /// What the handles and the flusher share.
@@ -476,7 +476,7 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
             let mut rung = pin!(bell.notified());
             let late = poll_fn(|context| {
                 let news = self.poll_workers(context);
-                if !self.core().workers.iter().any(Worker::is_out) {
+                if !self.core().workers.iter().any(Worker::is_ending) {
                     return Poll::Ready(true);
                 }
                 let late = pause.as_mut().poll(context).is_ready();
@@ -639,27 +639,22 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
     /// Sees to it that we learn of whatever has to be done while we sleep.
     fn look_out(&mut self) -> Parked {
         let adaptive = self.is_adaptive();
-        let idle = |core: &Core<T>, worker: usize| core.workers[worker].is_idle();
-        let any_idle = self.workers().any(|worker| idle(self.core(), worker));
-        let must_ring = if adaptive {
-            any_idle
-        } else {
-            self.tick.is_none()
-        };
-        let plenty = self.plenty;
-        let core = self.core();
-        if must_ring {
-            // In adaptive mode what waits for a busy worker waits for its outcome anyway.
-            let workers = &core.workers;
-            return core
-                .collector
-                .park(|worker| !adaptive || workers[worker].is_idle());
+        // What waits for a worker that is busy, and is due anyway, waits for its outcome.
+        let cares: Vec<bool> = self
+            .workers()
+            .map(|worker| {
+                let idle = self.core().workers[worker].is_idle();
+                idle || (!adaptive && self.due[worker].is_none())
+            })
+            .collect();
+        if self.tick.is_none() && cares.contains(&true) {
+            return self.core().collector.park(|worker| cares[worker]);
         }
-        if !adaptive || plenty {
-            core.collector.unpark();
+        if !adaptive || self.plenty {
+            self.core().collector.unpark();
         }
         for worker in self.workers() {
-            if !idle(self.core(), worker) {
+            if !self.core().workers[worker].is_idle() {
                 self.shared.partitions.want_not(worker);
             } else if self.shared.partitions.want(worker) {
                 let available = self.core().collector.available(worker);

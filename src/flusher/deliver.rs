@@ -399,6 +399,12 @@ impl<T: Send + 'static> Worker<T> {
         lost
     }
 
+    /// Whether an attempt that was aborted has not ended yet.
+    pub(crate) fn is_ending(&self) -> bool {
+        let state = self.delivery.as_ref().map(|delivery| &delivery.state);
+        matches!(state, Some(State::Homing { task: Some(_), .. }))
+    }
+
     /// Whether its batch is in somebody's hands.
     pub(crate) fn is_out(&self) -> bool {
         let state = self.delivery.as_ref().map(|delivery| &delivery.state);
