@@ -136,13 +136,16 @@ impl<T> fmt::Debug for Batch<T> {
 /// Where the batches of one worker come home to; one is out at a time.
 pub(crate) struct Home<T> {
     place: Mutex<Place<T>>,
-    /// Rung when a batch comes home.
+    /// Rung when a batch comes home that was missed.
     bell: Arc<Notify>,
 }
 
 struct Place<T> {
     expected: Option<Ticket>,
     content: Content<T>,
+    /// The flusher has looked for the batch in vain. Before that nobody is rung: the attempt
+    /// still runs, and its end will be noticed anyway.
+    missed: bool,
     /// The memory of the last batch that was delivered.
     spare: Vec<T>,
 }
@@ -160,6 +163,7 @@ impl<T> Home<T> {
             place: Mutex::new(Place {
                 expected: None,
                 content: Content::Out,
+                missed: false,
                 spare: Vec::new(),
             }),
             bell,
@@ -176,6 +180,7 @@ impl<T> Home<T> {
         let mut place = self.place.lock();
         place.expected = Some(ticket);
         place.content = Content::Out;
+        place.missed = false;
         drop(place);
         Batch {
             items,
@@ -192,8 +197,11 @@ impl<T> Home<T> {
             return Some(content);
         }
         place.content = content;
+        let missed = place.missed;
         drop(place);
-        self.bell.notify_one();
+        if missed {
+            self.bell.notify_one();
+        }
         None
     }
 
@@ -201,8 +209,9 @@ impl<T> Home<T> {
     pub(crate) fn collect(&self) -> Content<T> {
         let mut place = self.place.lock();
         let content = std::mem::replace(&mut place.content, Content::Out);
-        if !matches!(content, Content::Out) {
-            place.expected = None;
+        match content {
+            Content::Out => place.missed = true,
+            Content::Back(_) | Content::Taken => place.expected = None,
         }
         content
     }

@@ -468,6 +468,7 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
 
     /// The deadline has passed: takes everything that is not in somebody's hands.
     async fn expire(&mut self) {
+        self.core().workers.iter_mut().for_each(Worker::rejoin_waiting);
         self.core().workers.iter_mut().for_each(Worker::abort);
         let until = Instant::now() + GRACE;
         let mut pause = pin!(sleep_until(until));
@@ -475,6 +476,8 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
         loop {
             let mut rung = pin!(bell.notified());
             let late = poll_fn(|context| {
+                // Whatever fails now is not tried again.
+                self.courier.rejoin = true;
                 let news = self.poll_workers(context);
                 if !self.core().workers.iter().any(Worker::is_ending) {
                     return Poll::Ready(true);
@@ -527,13 +530,15 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
             loop {
                 let core = self.core.as_mut().expect("left behind only on drop");
                 let worker = &mut core.workers[worker];
-                let Poll::Ready((id, size, outcome)) =
+                let Poll::Ready(outcome) =
                     worker.poll(context, &self.courier, &self.shared.counters)
                 else {
                     break;
                 };
-                self.record(id, size, outcome);
                 news = true;
+                if let Some((id, size, outcome)) = outcome {
+                    self.record(id, size, outcome);
+                }
             }
         }
         news
@@ -608,7 +613,8 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
             self.sweep = Some(Instant::now() + SWEEP);
         }
         let sweep = self.sweep.filter(|_| idle || self.tick.is_some());
-        let wake = [soon, self.tick, self.deadline, sweep];
+        let until = self.core().workers.iter().filter_map(Worker::until).min();
+        let wake = [soon, self.tick, until, self.deadline, sweep];
         let wake = wake.into_iter().flatten().min();
         match (&mut self.timer, wake) {
             (Some(timer), Some(at)) => timer.as_mut().reset(at),

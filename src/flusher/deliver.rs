@@ -14,12 +14,12 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinHandle};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use crate::batch::{Batch, Content, Home, Reason, Ticket};
 use crate::retry::Retry;
@@ -56,8 +56,8 @@ pub(crate) struct Worker<T> {
     /// Batches in the order in which they are to be delivered.
     pub(crate) outbox: VecDeque<Cut<T>>,
     delivery: Option<Delivery<T>>,
-    /// Of the attempt, or of the pause before the next. Kept, since setting it again is cheap.
-    timer: Option<Pin<Box<Sleep>>>,
+    /// When the attempt times out, or the next one begins.
+    until: Option<Instant>,
 }
 
 /// The unfinished batch.
@@ -117,7 +117,7 @@ impl<T: Send + 'static> Worker<T> {
             home,
             outbox: VecDeque::new(),
             delivery: None,
-            timer: None,
+            until: None,
         }
     }
 
@@ -177,7 +177,7 @@ impl<T: Send + 'static> Worker<T> {
         let batch = self.home.lend(cut.items, ticket, cut.reason);
         let attempt = run(courier.sink.clone(), batch, errand, self.home.clone(), ticket);
         counters.attempts.add(1);
-        self.set_timer(until);
+        self.until = Some(until);
         self.delivery = Some(Delivery {
             id: cut.id,
             size,
@@ -188,27 +188,27 @@ impl<T: Send + 'static> Worker<T> {
         });
     }
 
-    fn set_timer(&mut self, at: Instant) {
-        match &mut self.timer {
-            Some(timer) => timer.as_mut().reset(at),
-            None => self.timer = Some(Box::pin(sleep_until(at))),
+    /// When to poll it at the latest.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        match self.delivery.as_ref()?.state {
+            State::Sending(_) | State::Waiting(_) => self.until,
+            // It rings when it comes home.
+            State::Homing { .. } => None,
         }
     }
 
-    fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        match &mut self.timer {
-            Some(timer) => timer.as_mut().poll(context),
-            None => Poll::Pending,
-        }
+    fn is_time(&self) -> bool {
+        self.until.is_some_and(|until| until <= Instant::now())
     }
 
-    /// Goes on with the unfinished batch. Ready, with its size, when it is one no longer.
+    /// Goes on with the unfinished batch. Ready when there is news: with its id and size if it
+    /// is unfinished no longer, without if only `until` has changed.
     pub(crate) fn poll<S: Sink<T>>(
         &mut self,
         context: &mut Context<'_>,
         courier: &Courier<S>,
         counters: &Counters,
-    ) -> Poll<(u64, usize, Outcome)> {
+    ) -> Poll<Option<(u64, usize, Outcome)>> {
         loop {
             let Some(mut delivery) = self.delivery.take() else {
                 return Poll::Pending;
@@ -218,10 +218,10 @@ impl<T: Send + 'static> Worker<T> {
                 State::Sending(mut task) => {
                     let error = match Pin::new(&mut task).poll(context) {
                         Poll::Ready(Ok(Ok(()))) => {
-                            return Poll::Ready((id, size, Outcome::Delivered));
+                            return Poll::Ready(Some((id, size, Outcome::Delivered)));
                         }
                         Poll::Ready(outcome) => failure(outcome),
-                        Poll::Pending if self.poll_timer(context).is_pending() => {
+                        Poll::Pending if !self.is_time() => {
                             delivery.state = State::Sending(task);
                             self.delivery = Some(delivery);
                             return Poll::Pending;
@@ -252,7 +252,7 @@ impl<T: Send + 'static> Worker<T> {
                     if let Some(running) = &mut task {
                         match Pin::new(running).poll(context) {
                             Poll::Ready(Ok(Ok(()))) => {
-                                return Poll::Ready((id, size, Outcome::Delivered));
+                                return Poll::Ready(Some((id, size, Outcome::Delivered)));
                             }
                             Poll::Ready(_) => task = None,
                             Poll::Pending => {}
@@ -261,17 +261,15 @@ impl<T: Send + 'static> Worker<T> {
                     match self.home.collect() {
                         Content::Back(items) => {
                             delivery.state = State::Waiting(items);
-                            if let Some(outcome) = self.failed(delivery, &error, courier) {
-                                return Poll::Ready((id, size, outcome));
-                            }
-                            continue;
+                            let outcome = self.failed(delivery, &error, courier);
+                            return Poll::Ready(outcome.map(|outcome| (id, size, outcome)));
                         }
                         Content::Taken => taken = true,
                         Content::Out => {}
                     }
                     if taken && task.is_none() {
                         give_up(courier, id, size, delivery.attempts, &error);
-                        return Poll::Ready((id, size, Outcome::Lost));
+                        return Poll::Ready(Some((id, size, Outcome::Lost)));
                     }
                     // Somebody has the batch; it rings when it comes home.
                     delivery.state = State::Homing { task, taken, error };
@@ -281,9 +279,12 @@ impl<T: Send + 'static> Worker<T> {
                 State::Waiting(items) => {
                     delivery.state = State::Waiting(items);
                     self.delivery = Some(delivery);
-                    ready!(self.poll_timer(context));
+                    if !self.is_time() {
+                        return Poll::Pending;
+                    }
                     self.rejoin_waiting();
                     self.send_next(courier, counters);
+                    return Poll::Ready(None);
                 }
             }
         }
@@ -320,7 +321,7 @@ impl<T: Send + 'static> Worker<T> {
         tracing::debug!(
             queue = courier.name, batch = id, attempts, %error, ?delay, "attempt failed"
         );
-        self.set_timer(Instant::now() + delay);
+        self.until = Some(Instant::now() + delay);
         self.delivery = Some(delivery);
         None
     }

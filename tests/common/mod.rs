@@ -1,0 +1,128 @@
+//! What the integration tests share: watchdogs, items that know who they are, a sink that plays a
+//! script and remembers what it saw, and a ledger of every item's fate.
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test binary uses a part of it"
+)]
+
+mod ledger;
+mod recorder;
+mod watch;
+
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use swaplane::{Queue, ShutdownReport, Stats};
+
+pub use ledger::{Ledger, Token};
+pub use recorder::{Attempt, Recorder, Step, Why, attempt_of};
+pub use watch::{
+    assert_took, block_on, eventually, paused, poll_once, settle, threaded, watched, within,
+};
+
+pub const HOUR: Duration = Duration::from_secs(3600);
+
+pub const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+pub const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// A scale for loops that an interpreter could not finish.
+pub const fn scaled(n: usize, under_miri: usize) -> usize {
+    if cfg!(miri) { under_miri } else { n }
+}
+
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// An item that can be told apart from all others.
+pub trait Id {
+    fn id(&self) -> u64;
+}
+
+impl Id for u64 {
+    fn id(&self) -> u64 {
+        *self
+    }
+}
+
+/// The `n`-th item of a producer (or of a key).
+pub const fn item(producer: usize, n: usize) -> u64 {
+    (producer as u64) << 32 | n as u64
+}
+
+pub const fn producer_of(id: u64) -> usize {
+    (id >> 32) as usize
+}
+
+pub const fn sequence_of(id: u64) -> usize {
+    (id & 0xffff_ffff) as usize
+}
+
+/// C7: the report accounts for everything that was accepted.
+#[track_caller]
+pub fn assert_adds_up<T>(report: &ShutdownReport<T>) {
+    let ends = report.delivered
+        + report.dead_lettered
+        + report.dropped
+        + report.lost
+        + report.returned.len() as u64
+        + report.returned_elsewhere;
+    assert_eq!(report.accepted, ends, "the report does not add up");
+}
+
+/// C9: whatever was accepted has ended or is held.
+#[track_caller]
+pub fn assert_conserved(stats: &Stats) {
+    let ends = stats.delivered
+        + stats.dead_lettered
+        + stats.dropped
+        + stats.returned
+        + stats.lost
+        + stats.held;
+    assert_eq!(stats.accepted, ends, "the stats do not add up");
+}
+
+/// Ends the queue and checks that all that was accepted got delivered, each item once.
+pub async fn finish<T: Id + Send + 'static>(queue: Queue<T>, sink: &Recorder) {
+    let report = queue.shutdown(HOUR).await;
+    assert_adds_up(&report);
+    assert!(report.is_complete(), "not all was delivered");
+    let mut ids = sink.delivered();
+    assert_eq!(ids.len() as u64, report.delivered);
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(
+        ids.len() as u64,
+        report.delivered,
+        "something was delivered twice"
+    );
+}
+
+/// A small deterministic generator (xorshift64*).
+#[derive(Clone)]
+pub struct Rng(u64);
+
+impl Rng {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    pub fn below(&mut self, n: u64) -> u64 {
+        (self.next() >> 32) % n
+    }
+}
