@@ -322,3 +322,44 @@ fn no_thread(error: &io::Error) -> Violation {
         bound: "a thread that the system lets us start".to_owned(),
     }
 }
+
+#[cfg(all(test, not(swaplane_loom)))]
+mod tests {
+    use super::*;
+
+    /// Closing against pushing and parking against pushing, many times over, with the barrier
+    /// that this machine has and with the one that every machine has.
+    #[test]
+    fn both_barriers_lose_nothing() {
+        for barrier in [Barrier::new(), Barrier::Fence] {
+            for _ in 0..if cfg!(miri) { 2 } else { 200 } {
+                let mut builder = Queue::<u64>::builder()
+                    .own_thread()
+                    .max_batch_size(7)
+                    .max_delay(Duration::from_micros(50));
+                builder.barrier = Some(barrier);
+                let queue = builder.spawn_fn(|_batch| async { Ok(()) }).unwrap();
+                let accepted: u64 = thread::scope(|scope| {
+                    let push = |_| {
+                        let queue = queue.clone();
+                        scope.spawn(move || {
+                            let refused = (0..1000).find(|&n| queue.push(n).is_err());
+                            refused.unwrap_or(1000)
+                        })
+                    };
+                    let threads: Vec<_> = (0..3).map(push).collect();
+                    thread::yield_now();
+                    queue.close();
+                    let threads = threads.into_iter();
+                    threads.map(|thread| thread.join().unwrap()).sum()
+                });
+                let report = queue.shutdown_blocking(Duration::from_secs(60));
+                assert_eq!(
+                    (report.accepted, report.delivered),
+                    (accepted, accepted),
+                    "{barrier:?}"
+                );
+            }
+        }
+    }
+}

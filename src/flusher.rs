@@ -123,7 +123,8 @@ pub(crate) struct Flusher<T: Send + 'static, S> {
     /// `None` once it has been left behind.
     core: Option<Core<T>>,
     courier: Courier<S>,
-    timer: Option<Pin<Box<Sleep>>>,
+    /// None inside when there is nothing to wait for; the box stays.
+    timer: Pin<Box<Option<Sleep>>>,
     flushes: Vec<Flush>,
     next_id: u64,
     /// Why what waits for each worker is to be sent without waiting for more.
@@ -183,7 +184,7 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
             core: Some(core),
             courier,
             shared,
-            timer: None,
+            timer: Box::pin(None),
             flushes: Vec::new(),
             next_id: 1,
             tick: None,
@@ -616,18 +617,17 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
         let until = self.core().workers.iter().filter_map(Worker::until).min();
         let wake = [soon, self.tick, until, self.deadline, sweep];
         let wake = wake.into_iter().flatten().min();
-        match (&mut self.timer, wake) {
-            (Some(timer), Some(at)) => timer.as_mut().reset(at),
-            (None, Some(at)) => self.timer = Some(Box::pin(sleep_until(at))),
-            (_, None) => self.timer = None,
+        match (self.timer.as_mut().as_pin_mut(), wake) {
+            (Some(timer), Some(at)) => timer.reset(at),
+            (_, wake) => self.timer.set(wake.map(sleep_until)),
         }
         let bell = self.shared.partitions.bell.clone();
         let mut rung = pin!(bell.notified());
         poll_fn(|context| {
             let mut news = self.poll_workers(context);
             news |= rung.as_mut().poll(context).is_ready();
-            if let Some(timer) = &mut self.timer {
-                news |= timer.as_mut().poll(context).is_ready();
+            if let Some(timer) = self.timer.as_mut().as_pin_mut() {
+                news |= timer.poll(context).is_ready();
             }
             if news { Poll::Ready(()) } else { Poll::Pending }
         })
@@ -636,28 +636,26 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
             self.sweep = None;
             let core = self.core();
             core.collector.sweep();
-            for worker in core.workers.iter().filter(|worker| worker.is_idle()) {
-                drop(worker.take_spare());
-            }
+            let idle = core.workers.iter_mut().filter(|worker| worker.is_done());
+            idle.for_each(Worker::shrink);
         }
     }
 
     /// Sees to it that we learn of whatever has to be done while we sleep.
     fn look_out(&mut self) -> Parked {
         let adaptive = self.is_adaptive();
+        let (due, plenty) = (&self.due, self.plenty);
+        let Core {
+            collector, workers, ..
+        } = self.core.as_mut().expect("left behind only on drop");
         // What waits for a worker that is busy, and is due anyway, waits for its outcome.
-        let cares: Vec<bool> = self
-            .workers()
-            .map(|worker| {
-                let idle = self.core().workers[worker].is_idle();
-                idle || (!adaptive && self.due[worker].is_none())
-            })
-            .collect();
-        if self.tick.is_none() && cares.contains(&true) {
-            return self.core().collector.park(|worker| cares[worker]);
+        let cares =
+            |worker: usize| workers[worker].is_idle() || (!adaptive && due[worker].is_none());
+        if self.tick.is_none() && (0..workers.len()).any(cares) {
+            return collector.park(cares);
         }
-        if !adaptive || self.plenty {
-            self.core().collector.unpark();
+        if !adaptive || plenty {
+            collector.unpark();
         }
         for worker in self.workers() {
             if !self.core().workers[worker].is_idle() {

@@ -141,6 +141,12 @@ impl<T: Send + 'static> Worker<T> {
         self.home.take_spare()
     }
 
+    /// Frees the memory that it has no use for now.
+    pub(crate) fn shrink(&mut self) {
+        drop(self.take_spare());
+        self.outbox.shrink_to(4);
+    }
+
     /// Begins to deliver the first batch of the outbox.
     pub(crate) fn send_next<S: Sink<T>>(&mut self, courier: &Courier<S>, counters: &Counters) {
         if let Some(cut) = self.outbox.pop_front() {

@@ -1,0 +1,205 @@
+//! Allocations and memory, counted by the allocator itself.
+#![cfg(not(swaplane_loom))]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use swaplane::{Batch, Builder, Queue};
+
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+static LIVE_BYTES: AtomicIsize = AtomicIsize::new(0);
+
+thread_local! {
+    static OF_THIS_THREAD: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: everything is left to the system's allocator.
+#[expect(unsafe_code)]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Relaxed);
+        LIVE_BYTES.fetch_add(layout.size().cast_signed(), Relaxed);
+        OF_THIS_THREAD.set(OF_THIS_THREAD.get() + 1);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE_BYTES.fetch_sub(layout.size().cast_signed(), Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The counters are the process's, so one test at a time.
+static TURN: Mutex<()> = Mutex::new(());
+
+type Item = (u64, u64);
+
+fn builder() -> Builder<Item> {
+    Queue::builder().capacity(1_000_000).max_batch_size(500)
+}
+
+fn on_a_paused_clock(body: impl AsyncFnOnce()) {
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap()
+        .block_on(body());
+}
+
+async fn take(batch: Batch<Item>) -> Result<(), swaplane::SinkError> {
+    std::hint::black_box(&batch[..]);
+    Ok(())
+}
+
+/// Once lanes have grown, neither a push nor a flush of them needs memory, but for the task of
+/// the attempt, and what an answer to `flush` takes.
+#[test]
+fn a_steady_load_allocates_nothing_per_push() {
+    on_a_paused_clock(async || {
+        let queue = builder().spawn_fn(take).unwrap();
+        let mut writer = queue.writer();
+        let mut allocated = Vec::with_capacity(200);
+        for round in 0..400 {
+            let before = OF_THIS_THREAD.get();
+            for n in 0..400 {
+                queue.push((n, n)).unwrap();
+                writer.push((n, n)).unwrap();
+                queue.push_keyed(&n, (n, n)).unwrap();
+            }
+            if round >= 200 {
+                allocated.push(OF_THIS_THREAD.get() - before);
+            }
+            queue.flush().await.unwrap();
+        }
+        assert!(
+            allocated.iter().all(|&n| n == 0),
+            "allocations by pushes: {allocated:?}"
+        );
+    });
+}
+
+/// Design: at most two allocations a batch. (The flush that ends a round costs one more.)
+#[test]
+fn a_batch_costs_at_most_two_allocations() {
+    on_a_paused_clock(async || {
+        let queue = builder().spawn_fn(take).unwrap();
+        let mut writer = queue.writer();
+        let round = async |writer: &mut swaplane::Writer<Item>| {
+            for _ in 0..20 {
+                writer.push_all((0..500).map(|n| (n, n))).unwrap();
+                tokio::task::yield_now().await;
+                tokio::task::yield_now().await;
+                tokio::task::yield_now().await;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        };
+        for _ in 0..20 {
+            round(&mut writer).await;
+        }
+        let (batches, before) = (queue.stats().batches, ALLOCATIONS.load(Relaxed));
+        for _ in 0..20 {
+            round(&mut writer).await;
+        }
+        let batches = queue.stats().batches - batches;
+        let allocations = ALLOCATIONS.load(Relaxed) - before;
+        assert!(batches >= 400, "{batches} batches");
+        assert!(
+            allocations as u64 <= 2 * batches + 40,
+            "{allocations} allocations for {batches} batches"
+        );
+    });
+}
+
+/// After a burst and silence a queue is small again, whichever way the burst came in.
+#[test]
+fn a_burst_gives_its_memory_back() {
+    on_a_paused_clock(async || {
+        let queue = builder().spawn_fn(take).unwrap();
+        let mut writer = queue.writer();
+        let mut burst = |items: u64| {
+            for n in 0..items {
+                queue.push((n, n)).unwrap();
+                writer.push((n, n)).unwrap();
+                queue.push_keyed(&(n % 7), (n, n)).unwrap();
+            }
+        };
+        burst(1);
+        queue.flush().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let before = LIVE_BYTES.load(Relaxed);
+        for _ in 0..3 {
+            // Twice, so that both buffers of each lane grow.
+            burst(100_000);
+            let held = LIVE_BYTES.load(Relaxed) - before;
+            assert!(held >= 300_000 * 16, "{held} bytes hold 4.8 MB");
+            queue.flush().await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let kept = LIVE_BYTES.load(Relaxed) - before;
+        // A lane keeps the chunk that its writer is in: 64 KiB at most, in four lanes here, one
+        // of them of keyed pushes for each partition that the keys fall into.
+        let lanes = 2 + std::thread::available_parallelism().map_or(1, usize::from).min(7);
+        let bound = (lanes * 65 * 1024 + 4 * 1024) as isize;
+        assert!(kept <= bound, "{kept} bytes kept, {bound} allowed");
+    });
+}
+
+/// What is held costs little more than itself: a million items of 16 bytes in one lane.
+#[test]
+fn held_items_cost_little_more_than_themselves() {
+    on_a_paused_clock(async || {
+        let queue = Queue::<Item>::builder()
+            .capacity(2_000_000)
+            .max_batch_size(500)
+            .max_delay(Duration::from_secs(3600))
+            .spawn_fn(async |_batch: Batch<Item>| {
+                std::future::pending::<()>().await;
+                Ok(())
+            })
+            .unwrap();
+        let mut writer = queue.writer();
+        let before = LIVE_BYTES.load(Relaxed);
+        writer.push_all((0..1_000_000).map(|n| (n, n))).unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let beyond = LIVE_BYTES.load(Relaxed) - before - 16_000_000;
+        assert!(beyond <= 1_600_000, "{beyond} bytes beyond 16 MB");
+    });
+}
+
+/// A queue that was dropped leaves nothing.
+#[test]
+fn a_dropped_queue_leaves_nothing() {
+    on_a_paused_clock(async || {
+        let run = async || {
+            let queue = builder().spawn_fn(take).unwrap();
+            let mut writer = queue.writer();
+            for n in 0..10_000 {
+                queue.push((n, n)).unwrap();
+                writer.push((n, n)).unwrap();
+            }
+            drop(writer);
+            drop(queue.shutdown(Duration::from_secs(1)).await);
+            drop(queue);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        };
+        run().await;
+        let before = LIVE_BYTES.load(Relaxed);
+        for _ in 0..10 {
+            run().await;
+        }
+        let kept = LIVE_BYTES.load(Relaxed) - before;
+        assert!(kept <= 4096, "{kept} bytes kept");
+    });
+}
