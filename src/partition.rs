@@ -107,7 +107,7 @@ impl Load {
 
     /// An item may be collected before it is reported, so the count can be below zero.
     fn count(word: usize) -> isize {
-        word.cast_signed() >> 1
+        (word as isize) >> 1
     }
 }
 
@@ -303,7 +303,7 @@ impl<T> Partitions<T> {
     fn lease(&self, lane: &LaneWriter<T>, home: usize) -> usize {
         let last = lane.last_lease();
         let lanes = self.registry.population.load(Relaxed).max(1);
-        let waiting = self.load_of(home).now().max(0).cast_unsigned();
+        let waiting = self.load_of(home).now().max(0) as usize;
         let missing = self.max_batch_size.saturating_sub(waiting);
         let near = if missing == 0 { usize::MAX } else { missing / 2 };
         let want = (last * 2)

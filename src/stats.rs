@@ -1,8 +1,8 @@
 //! Counting: every accepted item once, at its terminal outcome.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicU64, fence};
 
 /// A snapshot of the counters. Whenever nothing is in progress,
 /// `accepted = delivered + dead_lettered + dropped + returned + lost + held`.
@@ -55,9 +55,11 @@ impl Counter {
 }
 
 impl Counters {
-    /// A snapshot, given how to count what was accepted: counted last, so that no outcome is
-    /// seen of an item that is not.
+    /// A snapshot, given how to count what was accepted. That is counted first: so what is held
+    /// may seem less than it is while much is in progress, but never more than the capacity.
     pub(crate) fn snapshot(&self, accepted: impl FnOnce() -> u64) -> Stats {
+        let accepted = accepted();
+        fence(Acquire);
         let mut stats = Stats {
             delivered: self.delivered.get(),
             returned: self.returned.get(),
@@ -67,8 +69,8 @@ impl Counters {
             ..Stats::default()
         };
         let terminal = stats.delivered + stats.returned + stats.lost;
-        stats.accepted = accepted();
-        stats.held = stats.accepted.saturating_sub(terminal);
+        stats.accepted = accepted.max(terminal);
+        stats.held = stats.accepted - terminal;
         stats
     }
 }

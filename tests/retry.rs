@@ -49,7 +49,7 @@ fn a_closure_sets_the_delays() {
         for (gap, expected) in gaps.iter().zip([100, 200, 300, 401]) {
             assert_took(*gap, secs(expected));
         }
-        let asked = lock(&asked);
+        let asked = lock(&asked).clone();
         assert_eq!(
             asked
                 .iter()

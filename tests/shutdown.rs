@@ -89,17 +89,18 @@ fn the_deadline_passes_in_mid_attempt() {
     });
 }
 
-/// The attempt in flight may use its own timeout, within the deadline, and still be delivered.
+/// The attempt in flight may use its own timeout, within the deadline, and what waits behind it follows.
 #[test]
 fn the_attempt_in_flight_may_finish() {
     paused(async || {
         let sink = Recorder::new(Step::Slow(secs(9)));
         let queue = slow_queue().spawn(sink.clone()).unwrap();
-        queue.push_all(0..10).unwrap();
+        queue.push_all(0..15).unwrap();
         sink.begun(1).await;
         let report = queue.shutdown(secs(20)).await;
         assert!(report.is_complete());
-        assert_eq!(sink.count(), 1);
+        assert_eq!(sink.sizes(), [10, 5]);
+        assert_eq!(sink.delivered(), numbers(0..15));
     });
 }
 

@@ -10,9 +10,10 @@ use std::thread;
 use std::time::Duration;
 
 use common::{
-    Ledger, Recorder, Rng, Step, Token, assert_conserved, item, ms, scaled, secs, threaded,
+    Ledger, Recorder, Rng, Step, Token, assert_conserved, item, ms, scaled, secs, watched,
 };
 use swaplane::{Batch, Builder, PushError, Queue, Sink, SinkError};
+use tokio::runtime::Runtime;
 
 const PRODUCERS: usize = 10;
 const CAPACITY: usize = 400;
@@ -22,7 +23,7 @@ const CAPACITY: usize = 400;
 struct Gauge {
     recorder: Recorder,
     inside: Arc<AtomicI64>,
-    /// Whether a failure may be final; then it counts as final, which only counts too few.
+    /// Whether a failure may be final; then each attempt counts as an end, which counts too few.
     lossy: bool,
 }
 
@@ -39,12 +40,32 @@ impl Gauge {
 impl Sink<Token> for Gauge {
     async fn send(&self, batch: Batch<Token>) -> Result<(), SinkError> {
         let items = batch.len() as i64;
-        let result = self.recorder.send(batch).await;
-        if result.is_ok() || self.lossy {
+        if self.lossy {
             self.inside.fetch_sub(items, SeqCst);
+            return self.recorder.send(batch).await;
         }
-        result
+        self.recorder.send(batch).await?;
+        self.inside.fetch_sub(items, SeqCst);
+        Ok(())
     }
+}
+
+/// Sets its flag when it goes, also in a panic, so that nobody loops for ever.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
+fn runtime() -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_time().build().unwrap()
+}
+
+fn builder_on(runtime: &Runtime) -> Builder<Token> {
+    builder().runtime(runtime.handle().clone())
 }
 
 fn builder() -> Builder<Token> {
@@ -137,7 +158,7 @@ struct Outcome {
 }
 
 /// Runs all producers with flushes and samples meanwhile, ends as told, and checks the ledger.
-async fn run(
+fn run(
     builder: Builder<Token>,
     mut choose: impl FnMut() -> Step + Send + 'static,
     end: End,
@@ -162,6 +183,7 @@ async fn run(
     let queue = builder.spawn(gauge.clone()).unwrap();
     let done = AtomicBool::new(false);
     let mut report = thread::scope(|scope| {
+        let _done = Done(&done);
         let producers: Vec<_> = (0..PRODUCERS)
             .map(|producer| {
                 let (queue, gauge, ledger) = (&queue, &gauge, &ledger);
@@ -197,7 +219,7 @@ async fn run(
                 }
                 End::Stuck => {
                     stuck.store(true, SeqCst);
-                    Some(queue.shutdown_blocking(ms(300)))
+                    Some(queue.shutdown_blocking(secs(1)))
                 }
             }
         });
@@ -205,13 +227,7 @@ async fn run(
             producer.join().unwrap();
         }
         let report = ending.join().unwrap();
-        let report = report.unwrap_or_else(|| {
-            // Not on this thread, which drives the test.
-            let last = scope.spawn(|| queue.shutdown_blocking(secs(40)));
-            last.join().unwrap()
-        });
-        done.store(true, SeqCst);
-        report
+        report.unwrap_or_else(|| queue.shutdown_blocking(secs(40)))
     });
     gauge.recorder.assert_delivered_in_order();
     ledger.assert_settled(&gauge.recorder, &report);
@@ -258,9 +274,10 @@ const FAULTS: &[Step] = &[
 #[test]
 fn a_faulty_sink_delivers_everything() {
     for (seed, in_flight) in [(1, 1), (2, 4)] {
-        threaded(2, async move || {
-            let builder = builder().max_in_flight(in_flight);
-            let outcome = run(builder, mood(seed, FAULTS), End::Quiet, false).await;
+        watched(move || {
+            let runtime = runtime();
+            let builder = builder_on(&runtime).max_in_flight(in_flight);
+            let outcome = run(builder, mood(seed, FAULTS), End::Quiet, false);
             assert_eq!((outcome.lost, outcome.returned), (0, 0));
         });
     }
@@ -270,12 +287,12 @@ fn a_faulty_sink_delivers_everything() {
 #[test]
 fn a_faulty_sink_with_tiny_batches() {
     for (seed, size) in [(3, 2), (4, usize::MAX)] {
-        threaded(1, async move || {
+        watched(move || {
             let builder = builder()
                 .max_delay(Duration::ZERO)
                 .max_batch_size(size)
                 .own_thread();
-            let outcome = run(builder, mood(seed, FAULTS), End::Quiet, false).await;
+            let outcome = run(builder, mood(seed, FAULTS), End::Quiet, false);
             assert_eq!((outcome.lost, outcome.returned), (0, 0));
         });
     }
@@ -292,14 +309,12 @@ fn a_lossy_sink_is_accounted_for() {
         Step::Take,
     ];
     for (seed, in_flight) in [(5, 1), (6, 4)] {
-        threaded(2, async move || {
-            let builder =
-                builder()
-                    .max_in_flight(in_flight)
-                    .retry(|attempt: u32, _: &SinkError| {
-                        (attempt < 3).then_some(Duration::from_micros(200))
-                    });
-            let outcome = run(builder, mood(seed, LOSSES), End::Quiet, true).await;
+        watched(move || {
+            let runtime = runtime();
+            let builder = builder_on(&runtime).max_in_flight(in_flight).retry(
+                |attempt: u32, _: &SinkError| (attempt < 3).then_some(Duration::from_micros(200)),
+            );
+            let outcome = run(builder, mood(seed, LOSSES), End::Quiet, true);
             assert!(outcome.lost > 0 && outcome.delivered > 0);
             assert_eq!(outcome.returned, 0);
         });
@@ -310,7 +325,8 @@ fn a_lossy_sink_is_accounted_for() {
 #[test]
 fn a_hanging_sink_delivers_everything() {
     for (seed, in_flight) in [(7, 1), (8, 4)] {
-        threaded(2, async move || {
+        watched(move || {
+            let runtime = runtime();
             let mut hangs = 3;
             let mut others = mood(seed, FAULTS);
             let mut rng = Rng::new(seed + 100);
@@ -321,8 +337,10 @@ fn a_hanging_sink_delivers_everything() {
                 }
                 others()
             };
-            let builder = builder().max_in_flight(in_flight).attempt_timeout(secs(2));
-            let outcome = run(builder, choose, End::Quiet, false).await;
+            let builder = builder_on(&runtime)
+                .max_in_flight(in_flight)
+                .attempt_timeout(secs(2));
+            let outcome = run(builder, choose, End::Quiet, false);
             assert_eq!((outcome.lost, outcome.returned), (0, 0));
         });
     }
@@ -332,14 +350,14 @@ fn a_hanging_sink_delivers_everything() {
 #[test]
 fn close_races_the_pushes() {
     for seed in 9..12 {
-        threaded(2, async move || {
+        watched(move || {
+            let runtime = runtime();
             let outcome = run(
-                builder().max_in_flight(3),
+                builder_on(&runtime).max_in_flight(3),
                 mood(seed, FAULTS),
                 End::Close,
                 false,
-            )
-            .await;
+            );
             assert_eq!((outcome.lost, outcome.returned), (0, 0));
         });
     }
@@ -350,9 +368,10 @@ fn close_races_the_pushes() {
 fn shutdown_in_mid_stream() {
     const ASYNCHRONOUS: &[Step] = &[Step::Fail, Step::Panic, Step::Slow(ms(1)), Step::DropFirst];
     for (seed, in_flight) in [(12, 1), (13, 4), (14, 2)] {
-        threaded(2, async move || {
-            let builder = builder().max_in_flight(in_flight);
-            let outcome = run(builder, mood(seed, ASYNCHRONOUS), End::Stuck, false).await;
+        watched(move || {
+            let runtime = runtime();
+            let builder = builder_on(&runtime).max_in_flight(in_flight);
+            let outcome = run(builder, mood(seed, ASYNCHRONOUS), End::Stuck, false);
             assert_eq!(outcome.lost, 0);
             assert!(outcome.returned <= CAPACITY);
         });

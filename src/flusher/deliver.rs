@@ -182,7 +182,9 @@ impl<T: Send + 'static> Worker<T> {
         let size = cut.items.len();
         let batch = self.home.lend(cut.items, ticket, cut.reason);
         let attempt = run(courier.sink.clone(), batch, errand, self.home.clone(), ticket);
-        counters.attempts.add(1);
+        if errand == Errand::Send {
+            counters.attempts.add(1);
+        }
         self.until = Some(until);
         self.delivery = Some(Delivery {
             id: cut.id,

@@ -53,6 +53,8 @@ pub struct Attempt {
     pub items: Vec<u64>,
     /// When it began.
     pub at: Instant,
+    /// What it did, once it was told.
+    pub did: Option<Step>,
     /// Whether it ended by returning `Ok`.
     pub acked: bool,
 }
@@ -274,6 +276,7 @@ pub fn attempt_of<T: Id>(batch: &Batch<T>) -> Attempt {
         },
         items: batch.iter().map(Id::id).collect(),
         at: Instant::now(),
+        did: None,
         acked: false,
     }
 }
@@ -283,7 +286,9 @@ impl<T: Id + Send + 'static> Sink<T> for Recorder {
         let (index, _running) = self.begin(attempt_of(&batch));
         let mut held = self.0.held.subscribe();
         held.wait_for(|held| !held).await.unwrap();
-        match self.next_step() {
+        let step = self.next_step();
+        lock(&self.0.log)[index].did = Some(step);
+        match step {
             Step::Ok => self.ack(index),
             Step::Fail => Err("scripted failure".into()),
             Step::Reject => Err(SinkError::reject("scripted rejection")),
