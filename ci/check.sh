@@ -44,10 +44,10 @@ examples() {
     local dir
     dir=$(mktemp -d)
     trap 'rm -r "$dir"' EXIT
-    cargo run --locked --quiet --example quickstart
-    cargo run --locked --quiet --example shutdown "$dir/leftovers"
+    cargo run --locked --quiet --example quickstart >/dev/null
+    cargo run --locked --quiet --example shutdown "$dir/leftovers" >/dev/null
     test -s "$dir/leftovers"
-    cargo run --locked --quiet --example shutdown "$dir/leftovers"
+    cargo run --locked --quiet --example shutdown "$dir/leftovers" >/dev/null
     test ! -e "$dir/leftovers"
 }
 
@@ -66,7 +66,7 @@ miri() {
         exit "$SKIPPED"
     fi
     export MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-many-seeds=0..8"
-    cargo +nightly miri test --locked --target-dir "$target/miri" --lib lane
+    cargo +nightly miri test --locked --target-dir "$target/miri" --lib lane::
     cargo +nightly miri test --locked --target-dir "$target/miri" --test lanes
 }
 
