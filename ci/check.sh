@@ -41,7 +41,6 @@ docs() {
 
 # The quick start, and a service that stops while its database is down, then starts again.
 examples() {
-    local dir
     dir=$(mktemp -d)
     trap 'rm -r "$dir"' EXIT
     cargo run --locked --quiet --example quickstart >/dev/null
