@@ -1,4 +1,134 @@
-//! swaplane
+//! A write buffer: many threads push items one by one, one sink gets them in batches, and every
+//! accepted item is accounted for.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use swaplane::{Batch, Queue};
+//!
+//! // The sink first: a closure, or a type that implements `Sink`.
+//! let queue = Queue::builder()
+//!     .max_batch_size(100)
+//!     .spawn_fn(|batch: Batch<String>| async move {
+//!         println!("{} rows", batch.len()); // write them; `?` asks for another attempt
+//!         Ok(())
+//!     })?;
+//!
+//! // Then the producers, on any thread. A push is refused when the queue is full or closed.
+//! let producer = std::thread::spawn({
+//!     let queue = queue.clone();
+//!     move || queue.push("a row".to_owned())
+//! });
+//! producer.join().unwrap()?;
+//!
+//! // At the end the other way round. What could not be delivered in time comes back.
+//! let report = queue.shutdown(Duration::from_secs(5)).await;
+//! assert_eq!(report.accepted, report.delivered + report.returned.len() as u64);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Queue`] is the way in, with [`Writer`] for who pushes much and [`Permit`] for who would rather
+//! wait than be refused. [`Builder`] has the settings, [`Sink`] and [`Batch`] are the way out,
+//! [`Retry`] is what happens in between, and [`ShutdownReport`] and [`Stats`] are the account.
+//!
+//! # The picture
+//!
+//! ```text
+//!  push ───────► a lane per thread ─┐
+//!  Writer ─────► its own lane ──────┤ partition ─┐
+//!  push_keyed ─► mutex, its lane ───┘            ├─► flusher: collect ─► batch ─► deliver ─► sink
+//!  push ───────► a lane per thread ─┐            │   (has every reader)          retry, timeout
+//!  push_keyed ─► mutex, its lane ───┤ partition ─┘
+//!  Writer ─────► its own lane ──────┘
+//! ```
+//!
+//! # The contract
+//!
+//! - **C1** `Ok` from a push means exactly one outcome: delivered, returned by a shutdown, or lost
+//!   (given up by the retry policy, or never given back by the sink). To the sink it is at least
+//!   once: an attempt that failed or timed out may have had an effect, so a batch has an
+//!   [id](Batch::id) that stays across attempts, and an [attempt number](Batch::attempt).
+//! - **C2** `Err` from a push carries the item back, and it is never delivered.
+//! - **C3** No push that begins after [`close`](Queue::close) returned is accepted. One that races
+//!   it is refused, or accepted and then C1 holds.
+//! - **C4** The unkeyed pushes of one thread, those of one [`Writer`], and all pushes of one key
+//!   are delivered in their order, across batches and retries. Nothing else is promised. (A task
+//!   that moves between threads is several threads.)
+//! - **C5** Never more than [`capacity`](Builder::capacity) items are held: in lanes, in flight and
+//!   in backoff together.
+//! - **C6** [`flush`](Queue::flush) resolves when everything whose push happened before the call
+//!   has its outcome, and says whether all of it was delivered.
+//! - **C7** [`shutdown`](Queue::shutdown) has one deadline for all of it, and its report adds up:
+//!   `accepted = delivered + dead_lettered + dropped + returned + lost`, the returned items
+//!   included. (A sink that blocks its thread delays nobody else while the runtime has another.)
+//! - **C8** A panic in the sink or in a closure of yours reaches no caller and does not stop the
+//!   flusher.
+//! - **C9** [`stats`](Queue::stats) obeys the same sum, with `held` added, whenever nothing is in
+//!   progress.
+//! - **C10** A push never waits for a flush, and collecting never waits for a push.
+//!
+//! No cancelled future loses an item or a batch, and no `Drop` blocks.
+//!
+//! # Trade-offs
+//!
+//! - **Memory only.** A crash loses what is held. A push answers "accepted", never "stored".
+//! - **No order between threads.** Who needs one needs a key for all of it, hence one lock and one
+//!   batch at a time.
+//! - **Full comes early.** Lanes take credit by the handful, and up to a quarter of the capacity
+//!   may lie in them unused.
+//! - **Memory per writer.** Each thread that pushes and each [`Writer`] has two buffers; a thread's
+//!   lane stays for the next thread. With very many writers of few items, share a queue handle and
+//!   push by key.
+//! - **Bursts are remembered.** A lane keeps the chunks it has grown to until it has been idle for
+//!   a second or two.
+//! - **Looking costs.** [`len`](Queue::len) and [`stats`](Queue::stats) visit every lane: a price
+//!   for pushes that count nothing.
+//! - **A batch waits for its predecessor.** With `max_in_flight` 1 a batch that fails holds up all
+//!   others until it is through or given up; otherwise it holds up its share of the partitions.
+//!
+//! # How it works
+//!
+//! A **lane** has one writer and one reader, and two buffers, of which an `ArcSwap` says which is
+//! active. The writer appends to the active one. The flusher reads behind it in place and, once a
+//! chunk is used up, swaps the buffers; the writer finds out at its next push, leaves the old
+//! buffer for good, and says so. Only then is that buffer reset. So there is no guard and no grace
+//! period, and neither side waits. The protocol is in `lane`, its storage in `lane/buffer`; these
+//! and `lane/table` are the only files with unsafe code.
+//!
+//! A **partition**, one for each CPU unless you say otherwise, holds the lanes of the threads whose
+//! number falls to it, and one lane behind a mutex for the keys that do. It belongs to one worker,
+//! and a worker has one unfinished batch, which is what keeps order across retries.
+//!
+//! The **flusher** is one task. While items wait it looks for them by a timer, and pushes are
+//! silent but for a report with each lease of credits, which tells it of a full batch. When nothing
+//! waits it raises a flag in every lane and sleeps without a timer; the next push sees the flag and
+//! rings. How a flag reaches every push although pushes run no fence is told in `barrier`.
+//!
+//! **Credits** bound what is held: one is taken before an item is written, and given back at its
+//! outcome. A **batch** is a lease too: it owns its items while the sink has it, and gives them
+//! back when it is dropped, however that comes about. So retries need neither `Clone` nor `Sync`.
+//!
+//! Some of it came out simpler than it was first designed:
+//! - Each lane counts what was `published` over its whole life, not per buffer, so that counting
+//!   what was accepted costs a push nothing more; `moved_at` tells where one buffer ended.
+//! - Generation and flags are one word: a push that finds it as it was has nothing to look into.
+//! - Threads have small numbers of our own (`thread`) instead of those of a crate, so that the hand
+//!   over of a lane to the next thread rests on a lock that the models know.
+//! - Chunks that a buffer was emptied of hang from it as spares, which either side may take by one
+//!   exchange: growth after a swap allocates nothing, and memory can be freed under a live writer.
+//!
+//! # What it costs
+//!
+//! A push into a lane is some plain loads and stores and two compares; [`Queue::push`] adds the
+//! look-up of the thread's lane. Neither reads a clock; neither has an atomic read-modify-write or
+//! allocates but on the slow path: about every 64th push, which leases credits, the first in a
+//! chunk, and any that meets a flag. A keyed push adds a hash and a lock. A batch costs a task, and
+//! the copying of its items out of the lanes, once. Raising a flag is one system call on Linux;
+//! where `membarrier` is not to be had each push runs a fence instead. With nothing to do nothing
+//! runs.
+
 mod barrier;
 mod batch;
 mod blocking;
@@ -25,3 +155,8 @@ pub use queue::{Permit, Queue, ShutdownReport, Writer};
 pub use retry::Retry;
 pub use sink::{BoxSink, Hook, Sink, SinkError};
 pub use stats::Stats;
+
+/// The code in the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

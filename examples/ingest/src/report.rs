@@ -1,0 +1,179 @@
+//! The table at the end, and whether it adds up.
+
+use std::{
+    io::{self, Write as _},
+    time::Duration,
+};
+
+use comfy_table::{Table, presets};
+use swaplane::{ShutdownReport, Stats};
+
+use crate::{baseline::Baseline, producers::Tally, stop::Why, store::Row};
+
+pub struct Report {
+    pub input: String,
+    pub tally: Tally,
+    pub shutdown: ShutdownReport<Row>,
+    pub stats: Stats,
+    pub batch_size: usize,
+    pub rows: u64,
+    pub elapsed: Duration,
+    pub per_row: Option<Baseline>,
+    pub settings: String,
+    pub place: String,
+    pub stopped: Option<Why>,
+}
+
+impl Report {
+    /// Three independent counts: the readers', the queue's, and the database's.
+    pub fn adds_up(&self) -> bool {
+        self.tally.lines == self.rows
+            && self.tally.lines == self.shutdown.accepted
+            && self.shutdown.is_complete()
+            && !matches!(self.stopped, Some(Why::SinkFailed(_)))
+    }
+
+    pub fn print(&self) {
+        // A reader that has gone away, as `head` does, is no reason to panic.
+        let _ = writeln!(io::stdout(), "{}", self.table());
+        if let Some(Why::SinkFailed(error)) = &self.stopped {
+            eprintln!("error: the database refused a batch: {error}");
+        }
+        let ShutdownReport {
+            lost,
+            dropped,
+            dead_lettered,
+            ..
+        } = self.shutdown;
+        let returned = self.shutdown.returned.len() as u64 + self.shutdown.returned_elsewhere;
+        if !self.shutdown.is_complete() {
+            eprintln!(
+                "error: not all rows were written: {} returned, {} lost",
+                grouped(returned),
+                grouped(lost + dropped + dead_lettered),
+            );
+        }
+        if self.tally.lines != self.rows {
+            eprintln!(
+                "error: {} lines were pushed, but the database has {} rows",
+                grouped(self.tally.lines),
+                grouped(self.rows),
+            );
+        }
+    }
+
+    fn table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_FULL_CONDENSED);
+        let mut row = |name: &str, value: String| {
+            table.add_row([name.to_owned(), value]);
+        };
+        let Tally {
+            files,
+            binary,
+            unreadable,
+            ..
+        } = self.tally;
+        row("Read", self.input.clone());
+        row(
+            "Files",
+            format!(
+                "{} with text, {} binary, {} unreadable",
+                grouped(files),
+                grouped(binary),
+                grouped(unreadable),
+            ),
+        );
+        row("Lines pushed", grouped(self.tally.lines));
+        row("Rows in the database", grouped(self.rows));
+        row("Lossy lines", grouped(self.tally.lossy));
+        row("Batches", grouped(self.stats.batches));
+        row("Mean fill", self.mean_fill());
+        row("Attempts", grouped(self.stats.attempts));
+        row("Time", format!("{:.2} s", self.elapsed.as_secs_f64()));
+        row("Rows per second", grouped(self.rows_per_second() as u64));
+        row("A transaction per row", self.per_row());
+        row("Times faster", self.times_faster());
+        row("Database", self.place.clone());
+        row("Both with", self.settings.clone());
+        row("Reading ended", self.ended().to_owned());
+        table
+    }
+
+    fn mean_fill(&self) -> String {
+        if self.stats.batches == 0 {
+            return "–".to_owned();
+        }
+        let fill = self.stats.delivered as f64 / self.stats.batches as f64;
+        let size = self.batch_size;
+        let percent = 100.0 * fill / size as f64;
+        format!(
+            "{fill:.1} rows ({percent:.1} % of {})",
+            grouped(size as u64)
+        )
+    }
+
+    fn rows_per_second(&self) -> f64 {
+        self.rows as f64 / self.elapsed.as_secs_f64()
+    }
+
+    fn per_row(&self) -> String {
+        self.per_row.as_ref().map_or_else(
+            || "not measured".to_owned(),
+            |per_row| {
+                format!(
+                    "{} rows per second, over {:.1} s",
+                    grouped(per_row.rows_per_second() as u64),
+                    per_row.elapsed.as_secs_f64(),
+                )
+            },
+        )
+    }
+
+    fn times_faster(&self) -> String {
+        self.per_row.as_ref().map_or_else(
+            || "–".to_owned(),
+            |per_row| format!("{:.1}", self.rows_per_second() / per_row.rows_per_second()),
+        )
+    }
+
+    fn ended(&self) -> &'static str {
+        match self.stopped {
+            Some(Why::Interrupted) => "early, by Ctrl-C",
+            Some(Why::SinkFailed(_)) => "early, the database failed",
+            None if self.tally.capped => "early, at --max-lines",
+            None => "at the end of the last file",
+        }
+    }
+}
+
+/// 1234567 as 1,234,567.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() * 4 / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn digits_are_grouped_by_three() {
+        let cases = [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (12_345_678, "12,345,678"),
+        ];
+        for (number, text) in cases {
+            assert_eq!(grouped(number), text);
+        }
+    }
+}
