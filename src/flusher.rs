@@ -237,7 +237,10 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
             if self.deadline.is_none() {
                 // Batches that wait for another attempt join the rest, to be drained with it.
                 self.courier.rejoin = true;
-                self.core().workers.iter_mut().for_each(Worker::rejoin_waiting);
+                self.core()
+                    .workers
+                    .iter_mut()
+                    .for_each(Worker::rejoin_waiting);
             }
             self.deadline = Some(self.deadline.map_or(at, |earlier| earlier.min(at)));
         }
@@ -469,7 +472,10 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
 
     /// The deadline has passed: takes everything that is not in somebody's hands.
     async fn expire(&mut self) {
-        self.core().workers.iter_mut().for_each(Worker::rejoin_waiting);
+        self.core()
+            .workers
+            .iter_mut()
+            .for_each(Worker::rejoin_waiting);
         self.core().workers.iter_mut().for_each(Worker::abort);
         let until = Instant::now() + GRACE;
         let mut pause = pin!(sleep_until(until));

@@ -297,8 +297,7 @@ impl<T> LaneWriter<T> {
         let chunk = unsafe { &*(*lane.control.active.load()).first() };
         let count = self.count.get();
         self.chunk.set(chunk);
-        self.slots
-            .set(chunk.slots().as_ptr().wrapping_sub(count));
+        self.slots.set(chunk.slots().as_ptr().wrapping_sub(count));
         self.end.set(count.wrapping_add(chunk.slots().len()));
         self.seen.set(generation);
         self.lane.progress.moved_at.store(count, Relaxed);
@@ -426,7 +425,10 @@ impl<T> LaneReader<T> {
     /// How many items could be taken now, or somewhat fewer.
     pub(crate) fn available(&self) -> usize {
         // SAFETY: `reading` is this end's alone.
-        let taken = self.lane.reading.with(|reading| unsafe { (*reading).taken });
+        let taken = self
+            .lane
+            .reading
+            .with(|reading| unsafe { (*reading).taken });
         self.lane.published().wrapping_sub(taken)
     }
 

@@ -247,9 +247,7 @@ impl<T> Partitions<T> {
     pub(crate) fn push_shared(&self, home: usize, item: T) -> Pushed<T> {
         let mut shared = self.list[home].shared.lock();
         let lane = shared.get_or_insert_with(|| self.birth(home));
-        lane.push(item, Ok(()), |item| {
-            self.push_into(lane, home, item, false)
-        })
+        lane.push(item, Ok(()), |item| self.push_into(lane, home, item, false))
     }
 
     /// A lane for a `Writer`, and its partition.
@@ -305,7 +303,11 @@ impl<T> Partitions<T> {
         let lanes = self.registry.population.load(Relaxed).max(1);
         let waiting = self.load_of(home).now().max(0) as usize;
         let missing = self.max_batch_size.saturating_sub(waiting);
-        let near = if missing == 0 { usize::MAX } else { missing / 2 };
+        let near = if missing == 0 {
+            usize::MAX
+        } else {
+            missing / 2
+        };
         let want = (last * 2)
             .min(LARGEST_LEASE)
             .min(self.max_batch_size / 4 / lanes)
@@ -437,7 +439,10 @@ impl<T> Partitions<T> {
         let in_lanes: u64 = lanes.all.iter().map(|lane| lane.published() as u64).sum();
         let sum = lanes.departed + in_lanes;
         drop(lanes);
-        let late = self.list.iter().map(|partition| partition.late.lock().accepted);
+        let late = self
+            .list
+            .iter()
+            .map(|partition| partition.late.lock().accepted);
         sum + late.sum::<u64>()
     }
 }

@@ -34,7 +34,6 @@ mod imp {
         pub(crate) fn lock(&self) -> MutexGuard<'_, V> {
             self.0.lock().unwrap_or_else(PoisonError::into_inner)
         }
-
     }
 
     /// `std`'s cell with the closures of loom's, which can then watch each access.
@@ -93,9 +92,7 @@ mod imp {
 #[cfg(swaplane_loom)]
 mod imp {
     pub(crate) use loom::sync::Arc;
-    pub(crate) use loom::sync::atomic::{
-        AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, fence,
-    };
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, fence};
     // Holds nothing loom has to see: it is filled by the one thread that owns the place.
     pub(crate) use std::sync::OnceLock;
 

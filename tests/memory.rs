@@ -150,7 +150,9 @@ fn a_burst_gives_its_memory_back() {
         let kept = LIVE_BYTES.load(Relaxed) - before;
         // A lane keeps the chunk that its writer is in: 64 KiB at most, in four lanes here, one
         // of them of keyed pushes for each partition that the keys fall into.
-        let lanes = 2 + std::thread::available_parallelism().map_or(1, usize::from).min(7);
+        let lanes = 2 + std::thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(7);
         let bound = (lanes * 65 * 1024 + 4 * 1024) as isize;
         assert!(kept <= bound, "{kept} bytes kept, {bound} allowed");
     });

@@ -181,7 +181,13 @@ impl<T: Send + 'static> Worker<T> {
         };
         let size = cut.items.len();
         let batch = self.home.lend(cut.items, ticket, cut.reason);
-        let attempt = run(courier.sink.clone(), batch, errand, self.home.clone(), ticket);
+        let attempt = run(
+            courier.sink.clone(),
+            batch,
+            errand,
+            self.home.clone(),
+            ticket,
+        );
         if errand == Errand::Send {
             counters.attempts.add(1);
         }
