@@ -23,14 +23,14 @@ thread_local! {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Relaxed);
-        LIVE_BYTES.fetch_add(layout.size().cast_signed(), Relaxed);
+        LIVE_BYTES.fetch_add(layout.size() as isize, Relaxed);
         OF_THIS_THREAD.set(OF_THIS_THREAD.get() + 1);
         // SAFETY: the caller's promise.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE_BYTES.fetch_sub(layout.size().cast_signed(), Relaxed);
+        LIVE_BYTES.fetch_sub(layout.size() as isize, Relaxed);
         // SAFETY: the caller's promise.
         unsafe { System.dealloc(pointer, layout) }
     }

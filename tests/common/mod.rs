@@ -2,6 +2,7 @@
 //! script and remembers what it saw, and a ledger of every item's fate.
 #![allow(
     dead_code,
+    unreachable_pub,
     unused_imports,
     reason = "each test binary uses a part of it"
 )]
