@@ -167,13 +167,14 @@ impl<T> Home<T> {
     }
 
     /// Lends the items out.
+    // Not a method: loom's `Arc` cannot be the type of `self`.
     pub(crate) fn lend(
-        self: &Arc<Self>,
+        home: &Arc<Self>,
         items: Vec<T>,
         ticket: Ticket,
         reason: Reason,
     ) -> Batch<T> {
-        let mut place = self.place.lock();
+        let mut place = home.place.lock();
         place.expected = Some(ticket);
         place.content = Content::Out;
         drop(place);
@@ -181,7 +182,7 @@ impl<T> Home<T> {
             items,
             ticket,
             reason,
-            home: Some(self.clone()),
+            home: Some(home.clone()),
         }
     }
 
@@ -267,7 +268,7 @@ mod tests {
     #[test]
     fn a_dropped_batch_comes_home() {
         let home = home();
-        let batch = home.lend(vec![1, 2], FIRST, Reason::Size);
+        let batch = Home::lend(&home, vec![1, 2], FIRST, Reason::Size);
         assert!(matches!(home.collect(), Content::Out));
         drop(batch);
         assert!(matches!(home.collect(), Content::Back(items) if items == [1, 2]));
@@ -276,7 +277,7 @@ mod tests {
     #[test]
     fn taken_items_do_not() {
         let home = home();
-        let batch = home.lend(vec![1, 2], FIRST, Reason::Size);
+        let batch = Home::lend(&home, vec![1, 2], FIRST, Reason::Size);
         assert_eq!(batch.into_vec(), [1, 2]);
         assert!(matches!(home.collect(), Content::Taken));
     }
@@ -284,9 +285,9 @@ mod tests {
     #[test]
     fn a_straggler_is_not_mistaken_for_its_successor() {
         let home = home();
-        let late = home.lend(vec![1], FIRST, Reason::Size);
+        let late = Home::lend(&home, vec![1], FIRST, Reason::Size);
         home.give_up();
-        let batch = home.lend(vec![2], SECOND, Reason::Size);
+        let batch = Home::lend(&home, vec![2], SECOND, Reason::Size);
         drop(late);
         assert!(matches!(home.collect(), Content::Out));
         drop(batch);
@@ -296,7 +297,7 @@ mod tests {
     #[test]
     fn a_settled_batch_leaves_its_memory() {
         let home = home();
-        drop(home.lend(Vec::from([1, 2]), FIRST, Reason::Size));
+        drop(Home::lend(&home, Vec::from([1, 2]), FIRST, Reason::Size));
         home.settle(FIRST);
         let spare = home.take_spare();
         assert!(spare.is_empty() && spare.capacity() >= 2);
