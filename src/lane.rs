@@ -249,13 +249,10 @@ impl<T> LaneWriter<T> {
     /// plain stores. The mark is up when `slow` is called.
     #[inline(always)]
     pub(crate) fn push<R>(&self, item: T, done: R, slow: impl FnOnce(T) -> R) -> R {
-        let lane = &*self.lane;
-        lane.progress.busy.store(true, Relaxed);
-        // Pairs with `Barrier::heavy`, which makes the processor respect the order that this
-        // asks of the compiler. Where barriers are fences the lane is FENCED.
-        compiler_fence(SeqCst);
+        self.mark();
         let count = self.count.get();
-        if lane.control.word.load(Relaxed) == self.seen.get() && count != self.limit.get() {
+        let word = self.lane.control.word.load(Relaxed);
+        if word == self.seen.get() && count != self.limit.get() {
             self.put(count, item);
             self.leave();
             done
@@ -271,7 +268,7 @@ impl<T> LaneWriter<T> {
             return None;
         }
         let lane = &*self.lane;
-        lane.progress.busy.store(true, Relaxed);
+        self.mark();
         if lane.control.word.load(Relaxed) & FENCED != 0 && !broken("lane: no fence after the mark")
         {
             // Pairs with the fence of `Barrier::heavy`: either we see the flag, or whoever
@@ -288,6 +285,15 @@ impl<T> LaneWriter<T> {
             self.move_to(generation_of(word));
         }
         Some(Signals(word))
+    }
+
+    /// Marks the lane busy, before any look at its flags.
+    #[inline(always)]
+    fn mark(&self) {
+        self.lane.progress.busy.store(true, Relaxed);
+        // Pairs with `Barrier::heavy`, which makes the processor respect the order that this
+        // asks of the compiler. Where barriers are fences the lane is FENCED.
+        compiler_fence(SeqCst);
     }
 
     fn move_to(&self, generation: usize) {
