@@ -194,13 +194,17 @@ impl<T> Buffer<T> {
     /// Frees the chunks before `keep`, which both sides have passed.
     ///
     /// # Safety
-    /// The caller is the flusher; the writer has entered this buffer, and both have passed
-    /// every chunk before `keep`.
+    /// The caller is the flusher, and both sides have passed every chunk before `keep`; if there
+    /// is one, the writer has thus entered this buffer.
     pub(super) unsafe fn free_passed(&self, keep: *mut Chunk<T>) {
         // SAFETY: the writer reads `first` as it enters and `next` of the chunk that it is in;
         // neither lies before `keep` any more (models `grow`, `drop`).
         unsafe {
             let mut chunk = self.first();
+            if chunk == keep {
+                // And nothing is written: the writer might be entering this buffer now.
+                return;
+            }
             while chunk != keep {
                 chunk = Box::from_raw(chunk).entered_next();
             }
