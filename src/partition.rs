@@ -520,7 +520,10 @@ impl<T> Partitions<T> {
 
     /// There is room again, or nothing to make room of.
     pub(crate) fn relieve(&self) {
-        self.pressed.store(false, Release);
+        // A read-modify-write: either it acquires what `press` released, and the flusher sees
+        // from here on who waits, or it comes before, and `press` rings. With a plain store both
+        // could miss the other.
+        self.pressed.swap(false, Acquire);
     }
 }
 
