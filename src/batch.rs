@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::sync::{Arc, Mutex, Notify};
+use crate::sync::{Arc, Mutex, Notify, broken};
 
 /// Items for the sink: at most [`max_batch_size`](crate::Builder::max_batch_size), in order.
 ///
@@ -188,13 +188,18 @@ impl<T> Home<T> {
 
     /// A batch comes home. Hands back what nobody expects any more, to be dropped by the caller.
     fn receive(&self, ticket: Ticket, content: Content<T>) -> Option<Content<T>> {
+        if broken("home: rung before the batch is there") {
+            self.bell.notify_one();
+        }
         let mut place = self.place.lock();
-        if place.expected != Some(ticket) {
+        if place.expected != Some(ticket) && !broken("home: straggler let in") {
             return Some(content);
         }
         place.content = content;
         drop(place);
-        self.bell.notify_one();
+        if !broken("home: rung before the batch is there") {
+            self.bell.notify_one();
+        }
         None
     }
 
@@ -223,7 +228,7 @@ impl<T> Home<T> {
     /// the task of the attempt, so that their `Drop` costs the flusher nothing.
     pub(crate) fn settle(&self, ticket: Ticket) {
         let mut place = self.place.lock();
-        if place.expected != Some(ticket) {
+        if place.expected != Some(ticket) && !broken("home: successor settled") {
             return;
         }
         place.expected = None;

@@ -24,8 +24,9 @@ pub(super) type Slot<T> = UnsafeCell<MaybeUninit<T>>;
 /// A lane that has never held much is this small.
 const FIRST_CHUNK_BYTES: usize = if cfg!(swaplane_loom) { 0 } else { 512 };
 /// Chunks double up to this size, which leaves room for both buffers in a usual L2 cache.
-const LARGEST_CHUNK_BYTES: usize = if cfg!(swaplane_loom) { 0 } else { 64 * 1024 };
-/// Whatever its size in bytes, a chunk has room for this many items (models use two).
+const LARGEST_CHUNK_BYTES: usize = if cfg!(swaplane_loom) { 4 } else { 64 * 1024 };
+/// Whatever its size in bytes, a chunk has room for this many items (models use two; and four
+/// for the second chunk where items are bytes).
 const FEWEST_SLOTS: usize = if cfg!(swaplane_loom) { 2 } else { 1 };
 /// Items without a size would fit a chunk without end.
 const MOST_SLOTS: usize = 1 << 16;
@@ -37,6 +38,8 @@ pub(super) struct Chunk<T> {
     /// the writer has entered the first of them, or the flusher has freed them.
     spare: AtomicPtr<Chunk<T>>,
     slots: Box<[Slot<T>]>,
+    #[cfg(swaplane_loom)]
+    life: super::grave::Life,
 }
 
 impl<T> Chunk<T> {
@@ -48,7 +51,34 @@ impl<T> Chunk<T> {
             next: UnsafeCell::new(ptr::null_mut()),
             spare: AtomicPtr::new(ptr::null_mut()),
             slots,
+            #[cfg(swaplane_loom)]
+            life: super::grave::Life::begin(),
         }))
+    }
+
+    /// # Safety
+    /// It comes from `with_slots`, and nobody else can reach it any more.
+    unsafe fn free(chunk: *mut Self) {
+        // SAFETY: the caller's promise.
+        #[cfg(not(swaplane_loom))]
+        drop(unsafe { Box::from_raw(chunk) });
+        // Models check that promise, and keep the memory so that they can.
+        #[cfg(swaplane_loom)]
+        {
+            // SAFETY: the memory is kept until the end.
+            let dead = unsafe { &*chunk };
+            dead.life.end();
+            dead.next.with_mut(|_| ());
+            dead.slots.iter().for_each(|slot| slot.with_mut(|_| ()));
+            super::grave::keep(chunk);
+        }
+    }
+
+    /// Models check that it has not been freed.
+    #[inline(always)]
+    fn check(&self) {
+        #[cfg(swaplane_loom)]
+        self.life.check();
     }
 
     /// The first chunk of a new lane.
@@ -62,6 +92,7 @@ impl<T> Chunk<T> {
     }
 
     pub(super) fn slots(&self) -> &[Slot<T>] {
+        self.check();
         &self.slots
     }
 
@@ -88,6 +119,7 @@ impl<T> Chunk<T> {
     /// the writer must have left the buffer for good.
     pub(super) unsafe fn entered_next(&self) -> *mut Self {
         // SAFETY: the write in `enter_next` happened before the publication that the caller saw.
+        self.check();
         self.next.with(|link| unsafe { *link })
     }
 
@@ -96,6 +128,7 @@ impl<T> Chunk<T> {
     // by the writer's leave of an earlier buffer; both happened before this buffer was
     // published to the writer. Only one of two takers may get it: hence the swap (`grow`).
     fn take_spare(&self) -> *mut Self {
+        self.check();
         if broken("chunk: spares taken without a swap") {
             let spare = self.spare.load(Relaxed);
             self.spare.store(ptr::null_mut(), Relaxed);
@@ -108,10 +141,13 @@ impl<T> Chunk<T> {
     pub(super) fn free_spares(&self) {
         let mut spare = self.take_spare();
         while !spare.is_null() {
-            // SAFETY: each chunk comes from `Box::into_raw`, and `take_spare` made this list ours
-            // alone; a list of spares is linked through `spare` (model `grow`).
-            let chunk = unsafe { Box::from_raw(spare) };
-            spare = chunk.take_spare();
+            // SAFETY: `take_spare` made this list ours alone; a list of spares is linked through
+            // `spare` (model `grow`).
+            unsafe {
+                let next = (*spare).take_spare();
+                Self::free(spare);
+                spare = next;
+            }
         }
     }
 }
@@ -168,16 +204,18 @@ impl<T> Buffer<T> {
     /// The caller is the flusher; the writer has left; `last` is the last chunk entered.
     pub(super) unsafe fn reset(&self, last: *mut Chunk<T>) {
         // SAFETY: with the writer gone (Acquire on `acked`) every chunk of this buffer is the
-        // flusher's; each pointer comes from `Box::into_raw` and is freed once, as it is cut
-        // from the list (models `recycle`, `grow`, `drop`).
+        // flusher's; each is freed once, as it is cut from the list (models `recycle`, `grow`,
+        // `drop`).
         unsafe {
             let keep = &*last;
             if let Some(spare) = keep.spare.load(Relaxed).as_ref() {
                 spare.free_spares();
             }
             let mut first = self.first();
-            while (&*first).slots.len() < keep.slots.len() {
-                first = Box::from_raw(first).entered_next();
+            while (&*first).slots().len() < keep.slots().len() {
+                let next = (*first).entered_next();
+                Chunk::free(first);
+                first = next;
             }
             self.set_first(first);
             // What was entered becomes spare.
@@ -201,12 +239,14 @@ impl<T> Buffer<T> {
         // neither lies before `keep` any more (models `grow`, `drop`).
         unsafe {
             let mut chunk = self.first();
-            if chunk == keep {
+            if chunk == keep && !broken("buffer: trimmed where the writer may be entering") {
                 // And nothing is written: the writer might be entering this buffer now.
                 return;
             }
             while chunk != keep {
-                chunk = Box::from_raw(chunk).entered_next();
+                let next = (*chunk).entered_next();
+                Chunk::free(chunk);
+                chunk = next;
             }
             self.set_first(keep);
         }
@@ -223,9 +263,12 @@ impl<T> Buffer<T> {
             let mut chunk = self.first();
             self.set_first(ptr::null_mut());
             while !chunk.is_null() {
-                let owned = Box::from_raw(chunk);
-                owned.free_spares();
-                chunk = owned.entered_next();
+                if !broken("buffer: spares forgotten") {
+                    (*chunk).free_spares();
+                }
+                let next = (*chunk).entered_next();
+                Chunk::free(chunk);
+                chunk = next;
             }
         }
     }
