@@ -236,7 +236,7 @@ impl Signals {
 impl<T> LaneWriter<T> {
     fn new(lane: Arc<Lane<T>>, first: *mut Chunk<T>) -> Self {
         // SAFETY: the chunk was made for this lane, which owns it now.
-        let slots = unsafe { &*first }.slots();
+        let slots = unsafe { Chunk::at(first) }.slots();
         Self {
             lane,
             seen: Cell::new(0),
@@ -317,7 +317,7 @@ impl<T> LaneWriter<T> {
         let lane = &*self.lane;
         // SAFETY: the lane owns both buffers, hence whichever this points to; and the flusher
         // made it ready before it raised the generation (models `lane`, `recycle`).
-        let chunk = unsafe { &*(*lane.control.active.load()).first() };
+        let chunk = unsafe { Chunk::at((*lane.control.active.load()).first()) };
         let count = self.count.get();
         self.chunk.set(chunk);
         self.slots
@@ -371,7 +371,7 @@ impl<T> LaneWriter<T> {
         let count = self.count.get();
         if count == self.end.get() {
             // SAFETY: we are the writer, and in this chunk (model `grow`).
-            let next = unsafe { &*(*self.chunk.get()).enter_next() };
+            let next = unsafe { Chunk::at(Chunk::at(self.chunk.get()).enter_next()) };
             self.chunk.set(next);
             self.slots.set(next.slots().as_ptr().wrapping_sub(count));
             self.end.set(count.wrapping_add(next.slots().len()));
@@ -554,14 +554,13 @@ impl<T> Reading<T> {
         while n > 0 {
             // SAFETY: there is an item to read, so the cursor is in a chunk; the flusher frees
             // none that a cursor is in (models `grow`, `drop`).
-            let mut chunk = unsafe { &*cursor.chunk };
+            let mut chunk = unsafe { Chunk::at(cursor.chunk) };
             if cursor.at == chunk.slots().len() {
                 // SAFETY: `published`, which we acquired, counts an item behind this chunk.
                 cursor.chunk = unsafe { chunk.entered_next() };
                 cursor.at = 0;
-                debug_assert!(!cursor.chunk.is_null(), "items counted that are not there");
                 // SAFETY: as above.
-                chunk = unsafe { &*cursor.chunk };
+                chunk = unsafe { Chunk::at(cursor.chunk) };
             }
             let slots = &chunk.slots()[cursor.at..];
             let slots = &slots[..slots.len().min(n)];
@@ -587,7 +586,7 @@ impl<T> Reading<T> {
         // SAFETY: the active buffer has a first chunk, and the cursor is in a chunk.
         unsafe {
             cursor.chunk != lane.buffers[active].first()
-                || cursor.at == (*cursor.chunk).slots().len()
+                || cursor.at == Chunk::at(cursor.chunk).slots().len()
         }
     }
 
@@ -598,9 +597,9 @@ impl<T> Reading<T> {
         let next = &lane.buffers[standby];
         // SAFETY: the standby is the flusher's; the cursor of the active one is in a chunk.
         let first = unsafe {
-            let model = &*self.cursors[active].chunk;
+            let model = Chunk::at(self.cursors[active].chunk);
             let first = next.first();
-            if first.is_null() || (*first).slots().len() < model.slots().len() {
+            if first.is_null() || Chunk::at(first).slots().len() < model.slots().len() {
                 // A lane that has grown has use for large chunks on both sides.
                 next.free_all();
                 next.set_first(model.alike());
@@ -644,7 +643,7 @@ impl<T> Reading<T> {
             // it has not entered, `free_spares` takes as the writer would (model `grow`).
             unsafe {
                 buffer.free_passed(cursor.chunk);
-                (*cursor.chunk).free_spares();
+                Chunk::at(cursor.chunk).free_spares();
             }
         }
         self.lean = true;

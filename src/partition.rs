@@ -147,8 +147,6 @@ impl<T> Partitions<T> {
         } else {
             0
         };
-        #[cfg(swaplane_loom)]
-        crate::sync::set_expedited(!shape.barrier.needs_fences());
         Self {
             list: (0..shape.partitions)
                 .map(|_| {

@@ -66,7 +66,7 @@ impl<T> Chunk<T> {
         #[cfg(swaplane_loom)]
         {
             // SAFETY: the memory is kept until the end.
-            let dead = unsafe { &*chunk };
+            let dead = unsafe { Self::at(chunk) };
             dead.life.end();
             dead.next.with_mut(|_| ());
             dead.slots.iter().for_each(|slot| slot.with_mut(|_| ()));
@@ -74,11 +74,16 @@ impl<T> Chunk<T> {
         }
     }
 
-    /// Models check that it has not been freed.
+    /// # Safety
+    /// The chunk is there; models, which keep all chunks until the end, check that.
     #[inline(always)]
-    fn check(&self) {
+    pub(super) unsafe fn at<'a>(chunk: *const Self) -> &'a Self {
+        debug_assert!(!chunk.is_null(), "no chunk where one must be");
+        // SAFETY: the caller's promise.
+        let chunk = unsafe { &*chunk };
         #[cfg(swaplane_loom)]
-        self.life.check();
+        chunk.life.check();
+        chunk
     }
 
     /// The first chunk of a new lane.
@@ -92,7 +97,6 @@ impl<T> Chunk<T> {
     }
 
     pub(super) fn slots(&self) -> &[Slot<T>] {
-        self.check();
         &self.slots
     }
 
@@ -119,7 +123,6 @@ impl<T> Chunk<T> {
     /// the writer must have left the buffer for good.
     pub(super) unsafe fn entered_next(&self) -> *mut Self {
         // SAFETY: the write in `enter_next` happened before the publication that the caller saw.
-        self.check();
         self.next.with(|link| unsafe { *link })
     }
 
@@ -128,7 +131,6 @@ impl<T> Chunk<T> {
     // by the writer's leave of an earlier buffer; both happened before this buffer was
     // published to the writer. Only one of two takers may get it: hence the swap (`grow`).
     fn take_spare(&self) -> *mut Self {
-        self.check();
         if broken("chunk: spares taken without a swap") {
             let spare = self.spare.load(Relaxed);
             self.spare.store(ptr::null_mut(), Relaxed);
@@ -144,7 +146,7 @@ impl<T> Chunk<T> {
             // SAFETY: `take_spare` made this list ours alone; a list of spares is linked through
             // `spare` (model `grow`).
             unsafe {
-                let next = (*spare).take_spare();
+                let next = Self::at(spare).take_spare();
                 Self::free(spare);
                 spare = next;
             }
@@ -207,13 +209,13 @@ impl<T> Buffer<T> {
         // flusher's; each is freed once, as it is cut from the list (models `recycle`, `grow`,
         // `drop`).
         unsafe {
-            let keep = &*last;
+            let keep = Chunk::at(last);
             if let Some(spare) = keep.spare.load(Relaxed).as_ref() {
                 spare.free_spares();
             }
             let mut first = self.first();
-            while (&*first).slots().len() < keep.slots().len() {
-                let next = (*first).entered_next();
+            while Chunk::at(first).slots().len() < keep.slots().len() {
+                let next = Chunk::at(first).entered_next();
                 Chunk::free(first);
                 first = next;
             }
@@ -221,7 +223,7 @@ impl<T> Buffer<T> {
             // What was entered becomes spare.
             let mut pointer = first;
             while pointer != last {
-                let chunk = &*pointer;
+                let chunk = Chunk::at(pointer);
                 pointer = chunk.entered_next();
                 chunk.next.with_mut(|link| *link = ptr::null_mut());
                 chunk.spare.store(pointer, Relaxed);
@@ -244,7 +246,7 @@ impl<T> Buffer<T> {
                 return;
             }
             while chunk != keep {
-                let next = (*chunk).entered_next();
+                let next = Chunk::at(chunk).entered_next();
                 Chunk::free(chunk);
                 chunk = next;
             }
@@ -264,9 +266,9 @@ impl<T> Buffer<T> {
             self.set_first(ptr::null_mut());
             while !chunk.is_null() {
                 if !broken("buffer: spares forgotten") {
-                    (*chunk).free_spares();
+                    Chunk::at(chunk).free_spares();
                 }
-                let next = (*chunk).entered_next();
+                let next = Chunk::at(chunk).entered_next();
                 Chunk::free(chunk);
                 chunk = next;
             }
