@@ -1,1 +1,15 @@
-fn main() {}
+mod birth;
+mod close;
+mod credits;
+mod drop;
+mod flush;
+mod grow;
+mod handover;
+mod home;
+mod late;
+mod load;
+mod park;
+mod recycle;
+mod shared;
+mod support;
+mod swap;

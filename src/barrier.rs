@@ -12,14 +12,12 @@
 //!
 //! Which of the two is decided once for each queue, before its first lane is born.
 
-use std::sync::atomic::Ordering::SeqCst;
-
-use crate::sync::{broken, fence};
+use crate::sync::{broken, fence, full};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Barrier {
     /// `membarrier(2)`, private and expedited.
-    #[cfg(all(target_os = "linux", not(miri), not(swaplane_loom)))]
+    #[cfg(any(swaplane_loom, all(target_os = "linux", not(miri))))]
     Membarrier,
     /// A fence here and one in each push.
     Fence,
@@ -47,8 +45,11 @@ impl Barrier {
         match self {
             #[cfg(all(target_os = "linux", not(miri), not(swaplane_loom)))]
             Self::Membarrier => membarrier::run(),
+            // A fence here too: with it models have both kinds. See `sync::compiler_fence`.
+            #[cfg(swaplane_loom)]
+            Self::Membarrier => Self::Fence.heavy(),
             Self::Fence if broken("barrier: no fence") => {}
-            Self::Fence => fence(SeqCst),
+            Self::Fence => fence(full("barrier: weak fence")),
         }
     }
 }

@@ -35,7 +35,7 @@ use crate::error::FlushError;
 use crate::partition::Partitions;
 use crate::sink::Sink;
 use crate::stats::{Counters, Stats};
-use crate::sync::{Arc, StdArc};
+use crate::sync::{Arc, StdArc, broken};
 
 /// A collection of this many items means that pushes are frequent enough to look for them by
 /// ourselves.
@@ -59,6 +59,9 @@ pub(crate) struct Shared<T> {
 impl<T> Shared<T> {
     /// Refuses items from now on; whether this call was the first.
     pub(crate) fn close(&self) -> bool {
+        if broken("close: noted before it is raised") {
+            self.requests.close();
+        }
         let first = self.partitions.close();
         self.requests.close();
         self.partitions.bell.notify_one();

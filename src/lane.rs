@@ -32,6 +32,8 @@
 #![expect(unsafe_code)]
 
 mod buffer;
+#[cfg(swaplane_loom)]
+mod grave;
 pub(crate) mod table;
 
 use std::cell::Cell;
@@ -43,7 +45,8 @@ use crossbeam_utils::CachePadded;
 
 use self::buffer::{Buffer, Chunk, Slot};
 use crate::sync::{
-    Arc, AtomicBool, AtomicUsize, Published, UnsafeCell, broken, compiler_fence, fence, order,
+    Arc, AtomicBool, AtomicUsize, Exclusive, Published, UnsafeCell, broken, compiler_fence, fence,
+    full, order, torn,
 };
 
 /// The lane refuses items.
@@ -166,12 +169,18 @@ impl<T> Lane<T> {
     // read-modify-write, so that neither flag, nor the generation, erases the other; it also
     // carries on the release sequence of the generation.
     pub(crate) fn raise(&self, flags: usize) {
-        self.control.word.fetch_or(flags, Relaxed);
+        let word = &self.control.word;
+        if !torn("lane: raised in two steps", word, Relaxed, |word| word | flags) {
+            word.fetch_or(flags, Relaxed);
+        }
     }
 
     /// Lowers flags.
     pub(crate) fn lower(&self, flags: usize) {
-        self.control.word.fetch_and(!flags, Relaxed);
+        let word = &self.control.word;
+        if !torn("lane: lowered in two steps", word, Relaxed, |word| word & !flags) {
+            word.fetch_and(!flags, Relaxed);
+        }
     }
 
     /// Whether a push is in progress that may not have seen a flag raised before the last
@@ -203,6 +212,7 @@ pub(crate) struct LaneWriter<T> {
     last_lease: Cell<usize>,
     /// A slow push is under way: what it calls (an allocator) may push again.
     inside: Cell<bool>,
+    exclusive: Exclusive,
 }
 
 // SAFETY: the pointers lead into the lane that `lane` keeps alive, and the cells go along with
@@ -226,7 +236,7 @@ impl Signals {
 impl<T> LaneWriter<T> {
     fn new(lane: Arc<Lane<T>>, first: *mut Chunk<T>) -> Self {
         // SAFETY: the chunk was made for this lane, which owns it now.
-        let slots = unsafe { &*first }.slots();
+        let slots = unsafe { Chunk::at(first) }.slots();
         Self {
             lane,
             seen: Cell::new(0),
@@ -238,6 +248,7 @@ impl<T> LaneWriter<T> {
             funded: Cell::new(0),
             last_lease: Cell::new(0),
             inside: Cell::new(false),
+            exclusive: Exclusive::default(),
         }
     }
 
@@ -249,13 +260,11 @@ impl<T> LaneWriter<T> {
     /// plain stores. The mark is up when `slow` is called.
     #[inline(always)]
     pub(crate) fn push<R>(&self, item: T, done: R, slow: impl FnOnce(T) -> R) -> R {
-        let lane = &*self.lane;
-        lane.progress.busy.store(true, Relaxed);
-        // Pairs with `Barrier::heavy`, which makes the processor respect the order that this
-        // asks of the compiler. Where barriers are fences the lane is FENCED.
-        compiler_fence(SeqCst);
+        self.exclusive.check();
+        self.mark();
         let count = self.count.get();
-        if lane.control.word.load(Relaxed) == self.seen.get() && count != self.limit.get() {
+        let word = self.lane.control.word.load(Relaxed);
+        if word == self.seen.get() && count != self.limit.get() {
             self.put(count, item);
             self.leave();
             done
@@ -267,16 +276,17 @@ impl<T> LaneWriter<T> {
     /// Begins a slow push: marks the lane busy, moves to the active buffer, and tells which flags
     /// are up. `None`: this very thread is in a slow push already.
     pub(crate) fn enter(&self) -> Option<Signals> {
-        if self.inside.replace(true) {
+        self.exclusive.check();
+        if self.inside.replace(true) && !broken("lane: pushed while inside") {
             return None;
         }
         let lane = &*self.lane;
-        lane.progress.busy.store(true, Relaxed);
+        self.mark();
         if lane.control.word.load(Relaxed) & FENCED != 0 && !broken("lane: no fence after the mark")
         {
             // Pairs with the fence of `Barrier::heavy`: either we see the flag, or whoever
             // raised it sees our mark.
-            fence(SeqCst);
+            fence(full("lane: weak fence after the mark"));
         }
         // Acquire: pairs with the Release of `Reading::swap`, before which lie the pointer to
         // the buffer and the state of that buffer.
@@ -290,16 +300,32 @@ impl<T> LaneWriter<T> {
         Some(Signals(word))
     }
 
+    /// Marks the lane busy, before any look at its flags.
+    #[inline(always)]
+    fn mark(&self) {
+        if !broken("lane: not marked") {
+            self.lane.progress.busy.store(true, Relaxed);
+        }
+        // Pairs with `Barrier::heavy`, which makes the processor respect the order that this
+        // asks of the compiler. Where barriers are fences the lane is FENCED.
+        if !broken("lane: no compiler fence after the mark") {
+            compiler_fence(SeqCst);
+        }
+    }
+
     fn move_to(&self, generation: usize) {
         let lane = &*self.lane;
         // SAFETY: the lane owns both buffers, hence whichever this points to; and the flusher
         // made it ready before it raised the generation (models `lane`, `recycle`).
-        let chunk = unsafe { &*(*lane.control.active.load()).first() };
+        let chunk = unsafe { Chunk::at((*lane.control.active.load()).first()) };
         let count = self.count.get();
         self.chunk.set(chunk);
         self.slots.set(chunk.slots().as_ptr().wrapping_sub(count));
         self.end.set(count.wrapping_add(chunk.slots().len()));
         self.seen.set(generation);
+        if broken("lane: acked before moved_at") {
+            self.lane.progress.acked.store(generation, Release);
+        }
         self.lane.progress.moved_at.store(count, Relaxed);
         // Release: pairs with the Acquire of `Reading::take`. Behind it lie `moved_at` and our
         // last touch of the buffer that we leave.
@@ -344,7 +370,7 @@ impl<T> LaneWriter<T> {
         let count = self.count.get();
         if count == self.end.get() {
             // SAFETY: we are the writer, and in this chunk (model `grow`).
-            let next = unsafe { &*(*self.chunk.get()).enter_next() };
+            let next = unsafe { Chunk::at(Chunk::at(self.chunk.get()).enter_next()) };
             self.chunk.set(next);
             self.slots.set(next.slots().as_ptr().wrapping_sub(count));
             self.end.set(count.wrapping_add(next.slots().len()));
@@ -479,29 +505,34 @@ impl<T> Reading<T> {
                 published = self.published(lane);
             }
             let left = acked == self.generation;
-            let end = if left {
+            let end = if left && !broken("lane: moved_at ignored") {
                 lane.progress.moved_at.load(Relaxed)
             } else {
                 published
             };
             let standby = 1 - buffer_of(self.generation);
             self.read(standby, end.wrapping_sub(self.taken).min(max), out);
-            if self.taken != end || !(left || broken("lane: recycled without ack")) {
-                if !broken("lane: active read before the retired is complete") {
-                    return self.taken.wrapping_sub(before);
+            let read = self.taken == end || broken("lane: recycled before it is read");
+            if !(read && (left || broken("lane: recycled without ack"))) {
+                if broken("lane: active read before the retired is complete") {
+                    self.read(1 - standby, published.wrapping_sub(self.taken).min(1), out);
                 }
-            } else {
-                // SAFETY: we are the flusher; the writer has left this buffer; all its items are
-                // read, so the cursor is in the last chunk entered (models `recycle`, `grow`).
-                unsafe { lane.buffers[standby].reset(self.cursors[standby].chunk) };
-                self.retired = false;
+                return self.taken.wrapping_sub(before);
+            }
+            // SAFETY: we are the flusher; the writer has left this buffer; all its items are
+            // read, so the cursor is in the last chunk entered (models `recycle`, `grow`).
+            unsafe { lane.buffers[standby].reset(self.cursors[standby].chunk) };
+            self.retired = false;
+            // Acquired or not, the writer's leave happened after it had published all of that
+            // buffer: so this is at least `taken`, which the first reading need not be.
+            if !broken("lane: published not read again") {
                 published = self.published(lane);
             }
         }
         let room = max - self.taken.wrapping_sub(before);
         let active = buffer_of(self.generation);
         self.read(active, published.wrapping_sub(self.taken).min(room), out);
-        if !self.retired && self.used_a_chunk(lane, active) {
+        if self.used_a_chunk(lane, active) {
             self.swap(lane);
         }
         self.taken.wrapping_sub(before)
@@ -525,13 +556,13 @@ impl<T> Reading<T> {
         while n > 0 {
             // SAFETY: there is an item to read, so the cursor is in a chunk; the flusher frees
             // none that a cursor is in (models `grow`, `drop`).
-            let mut chunk = unsafe { &*cursor.chunk };
+            let mut chunk = unsafe { Chunk::at(cursor.chunk) };
             if cursor.at == chunk.slots().len() {
                 // SAFETY: `published`, which we acquired, counts an item behind this chunk.
                 cursor.chunk = unsafe { chunk.entered_next() };
                 cursor.at = 0;
                 // SAFETY: as above.
-                chunk = unsafe { &*cursor.chunk };
+                chunk = unsafe { Chunk::at(cursor.chunk) };
             }
             let slots = &chunk.slots()[cursor.at..];
             let slots = &slots[..slots.len().min(n)];
@@ -542,6 +573,13 @@ impl<T> Reading<T> {
             }
             cursor.at += slots.len();
             n -= slots.len();
+            if broken("lane: next chunk entered early") && cursor.at == chunk.slots().len() {
+                // SAFETY: none; a mutant.
+                let next = unsafe { chunk.entered_next() };
+                if !next.is_null() {
+                    *cursor = Cursor { chunk: next, at: 0 };
+                }
+            }
         }
     }
 
@@ -550,7 +588,7 @@ impl<T> Reading<T> {
         // SAFETY: the active buffer has a first chunk, and the cursor is in a chunk.
         unsafe {
             cursor.chunk != lane.buffers[active].first()
-                || cursor.at == (*cursor.chunk).slots().len()
+                || cursor.at == Chunk::at(cursor.chunk).slots().len()
         }
     }
 
@@ -561,9 +599,9 @@ impl<T> Reading<T> {
         let next = &lane.buffers[standby];
         // SAFETY: the standby is the flusher's; the cursor of the active one is in a chunk.
         let first = unsafe {
-            let model = &*self.cursors[active].chunk;
+            let model = Chunk::at(self.cursors[active].chunk);
             let first = next.first();
-            if first.is_null() || (*first).slots().len() < model.slots().len() {
+            if first.is_null() || Chunk::at(first).slots().len() < model.slots().len() {
                 // A lane that has grown has use for large chunks on both sides.
                 next.free_all();
                 next.set_first(model.alike());
@@ -578,20 +616,26 @@ impl<T> Reading<T> {
         self.retired = true;
         if broken("lane: generation before the pointer") {
             lane.control.word.fetch_add(GENERATION, Release);
-            lane.control.active.swap(next.clone());
+            lane.control.active.swap(next);
             return;
         }
-        lane.control.active.swap(next.clone());
-        // Release: pairs with the Acquire of `LaneWriter::enter`.
-        lane.control
-            .word
-            .fetch_add(GENERATION, order("lane: generation", Release));
+        lane.control.active.swap(next);
+        // Release: pairs with the Acquire of `LaneWriter::enter`. A read-modify-write, since
+        // somebody may be raising CLOSED.
+        let word = &lane.control.word;
+        let order = order("lane: generation", Release);
+        if !torn("lane: generation in two steps", word, order, |word| {
+            word.wrapping_add(GENERATION)
+        }) {
+            word.fetch_add(GENERATION, order);
+        }
     }
 
     fn trim(&mut self, lane: &Lane<T>) {
         let active = buffer_of(self.generation);
         for (buffer, cursor) in lane.buffers.iter().zip(&self.cursors) {
-            if !self.retired && !std::ptr::eq(&**buffer, &*lane.buffers[active]) {
+            let retired = self.retired && !broken("lane: retired trimmed as a standby");
+            if !retired && !std::ptr::eq(&**buffer, &*lane.buffers[active]) {
                 // SAFETY: this is the standby, whose items are read (models `grow`, `drop`).
                 unsafe { buffer.free_all() };
                 continue;
@@ -601,7 +645,7 @@ impl<T> Reading<T> {
             // it has not entered, `free_spares` takes as the writer would (model `grow`).
             unsafe {
                 buffer.free_passed(cursor.chunk);
-                (*cursor.chunk).free_spares();
+                Chunk::at(cursor.chunk).free_spares();
             }
         }
         self.lean = true;
@@ -610,10 +654,16 @@ impl<T> Reading<T> {
 
 impl<T> Drop for Lane<T> {
     fn drop(&mut self) {
+        if cfg!(swaplane_loom) && std::thread::panicking() {
+            // A mutant was caught. What it left behind is in no state to be looked at.
+            return;
+        }
         let mut unread = Vec::new();
         // SAFETY: both ends are gone, so everything is ours (model `drop`).
         self.reading.with_mut(|reading| unsafe {
-            (*reading).take(self, usize::MAX, &mut unread);
+            if !broken("lane: unread items forgotten") {
+                (*reading).take(self, usize::MAX, &mut unread);
+            }
         });
         for buffer in &self.buffers {
             // SAFETY: as above, and all items have been read.

@@ -137,6 +137,8 @@ mod config;
 mod credit;
 mod error;
 mod flusher;
+#[doc(hidden)]
+pub mod internals;
 mod lane;
 mod partition;
 mod queue;

@@ -12,7 +12,7 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crossbeam_utils::CachePadded;
 
@@ -81,10 +81,10 @@ const ONE: usize = 2;
 impl Load {
     /// Whether the worker is to be told now.
     fn report(&self, n: usize, full: usize) -> bool {
-        // AcqRel, with `want`: whoever comes second sees what the other did before.
-        let before = self
-            .0
-            .fetch_add(n.wrapping_mul(ONE), order("load: reported", AcqRel));
+        // Release: pairs with the Acquire of `want`, which, if it comes second, sees the items.
+        // If we come second we ring, and the bell does the rest.
+        let (word, n_ones) = (&self.0, n.wrapping_mul(ONE));
+        let before = word.fetch_add(n_ones, order("load: reported", Release));
         before & WANTED != 0 && Self::count(before).saturating_add_unsigned(n) >= limit(full)
     }
 
@@ -94,7 +94,9 @@ impl Load {
 
     /// Wants to be told from now on; whether it seems full already.
     fn want(&self, full: usize) -> bool {
-        Self::count(self.0.fetch_or(WANTED, order("load: wanted", AcqRel))) >= limit(full)
+        // Acquire: see `report`. The other changes of the word are read-modify-writes too, so
+        // that what a report released stays released.
+        Self::count(self.0.fetch_or(WANTED, order("load: wanted", Acquire))) >= limit(full)
     }
 
     fn want_not(&self) {
@@ -330,7 +332,7 @@ impl<T> Partitions<T> {
         }
         let partition = &self.list[home];
         let mut late = partition.late.lock();
-        if late.closed {
+        if late.closed && !broken("late: closed ignored") {
             drop(late);
             if !prepaid {
                 self.credits.give_back(1);
@@ -339,17 +341,29 @@ impl<T> Partitions<T> {
         }
         late.items.push(item);
         late.accepted += 1;
-        // Release: pairs with the Acquire of `has_late`.
-        partition.late_waiting.store(late.items.len(), Release);
+        // Relaxed: a hint. Who misses it is rung for below, and who takes items takes the lock.
+        partition.late_waiting.store(late.items.len(), Relaxed);
         drop(late);
         self.load_of(home).report(1, self.max_batch_size);
         self.bell.notify_one();
         Ok(())
     }
 
+    /// Waits for a credit; `false` once the queue is closed.
+    pub(crate) async fn reserve(&self) -> bool {
+        if self.credits.try_reserve() {
+            return true;
+        }
+        let _waiting = self.credits.wait();
+        self.press();
+        self.credits.reserve().await
+    }
+
     /// Asks the flusher to make room.
     pub(crate) fn press(&self) {
-        if !self.pressed.swap(true, AcqRel) {
+        // Release: pairs with the Acquire of `is_pressed`, by which the flusher sees what there
+        // is to flush.
+        if !self.pressed.swap(true, order("press", Release)) {
             self.bell.notify_one();
         }
     }
@@ -477,9 +491,8 @@ impl<T> Partitions<T> {
 
     /// Whether there are late items for a worker.
     pub(crate) fn has_late(&self, worker: usize) -> bool {
-        // Acquire: pairs with the Release of `push_late`.
         self.of_worker(worker)
-            .any(|partition| partition.late_waiting.load(Acquire) > 0)
+            .any(|partition| partition.late_waiting.load(Relaxed) > 0)
     }
 
     /// Takes the late items of a worker. What lies in its lanes when this returns comes first.
@@ -520,12 +533,18 @@ impl<T> Partitions<T> {
 
     /// Whether somebody was refused or waits.
     pub(crate) fn is_pressed(&self) -> bool {
-        self.pressed.load(Acquire) || self.credits.has_waiters()
+        self.pressed.load(order("press: read", Acquire)) || self.credits.has_waiters()
     }
 
     /// There is room again, or nothing to make room of.
     pub(crate) fn relieve(&self) {
-        self.pressed.store(false, Release);
+        if broken("press: relieved by a plain store") {
+            return self.pressed.store(false, Release);
+        }
+        // A read-modify-write: either it acquires what `press` released, and the flusher sees
+        // from here on who waits, or it comes before, and `press` rings. With a plain store both
+        // could miss the other.
+        self.pressed.swap(false, order("press: relieved", Acquire));
     }
 }
 

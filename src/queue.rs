@@ -180,15 +180,8 @@ impl<T: Send + 'static> Queue<T> {
     /// # }
     /// ```
     pub async fn reserve(&self) -> Result<Permit<T>, ReserveError> {
-        let partitions = &self.shared().partitions;
-        if !partitions.credits.try_reserve() {
-            let waiting = partitions.credits.wait();
-            partitions.press();
-            let reserved = partitions.credits.reserve().await;
-            drop(waiting);
-            if !reserved {
-                return Err(ReserveError::Closed);
-            }
+        if !self.shared().partitions.reserve().await {
+            return Err(ReserveError::Closed);
         }
         Ok(Permit {
             queue: self.clone(),

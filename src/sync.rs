@@ -73,9 +73,18 @@ mod imp {
             Arc::as_ptr(&self.0.load())
         }
 
-        pub(crate) fn swap(&self, next: Arc<B>) {
-            drop(self.0.swap(next));
+        pub(crate) fn swap(&self, next: &Arc<B>) {
+            drop(self.0.swap(next.clone()));
         }
+    }
+
+    /// Only models check.
+    #[derive(Debug, Default)]
+    pub(crate) struct Exclusive;
+
+    impl Exclusive {
+        #[inline(always)]
+        pub(crate) fn check(&self) {}
     }
 
     pub(crate) use tokio::sync::{Notify, Semaphore};
@@ -96,6 +105,7 @@ mod imp {
     // Holds nothing loom has to see: it is filled by the one thread that owns the place.
     pub(crate) use std::sync::OnceLock;
 
+    use std::cell::Cell;
     use std::collections::VecDeque;
     use std::future::poll_fn;
     use std::marker::PhantomData;
@@ -119,8 +129,34 @@ mod imp {
 
     pub(crate) use loom::cell::UnsafeCell;
 
-    /// loom models fences of the machine only; a compiler fence has no meaning there.
-    pub(crate) fn compiler_fence(_: Ordering) {}
+    std::thread_local! {
+        static EXPEDITED: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// Whether the model at hand has `membarrier(2)`.
+    pub(crate) fn set_expedited(there: bool) {
+        EXPEDITED.set(there);
+    }
+
+    /// Nothing, as on the machine; but where there is `membarrier(2)`, what that makes of it as
+    /// seen by who calls it: a fence. (And as seen by others, which is more than it is; what
+    /// goes on between writer and flusher without a barrier is modelled without.)
+    pub(crate) fn compiler_fence(order: Ordering) {
+        if EXPEDITED.get() {
+            fence(order);
+        }
+    }
+
+    /// Nobody but one thread at a time, each after the other, uses what this is part of. For
+    /// cells that loom cannot watch.
+    #[derive(Debug, Default)]
+    pub(crate) struct Exclusive(UnsafeCell<()>);
+
+    impl Exclusive {
+        pub(crate) fn check(&self) {
+            self.0.with_mut(|_| ());
+        }
+    }
 
     /// Weaker on purpose than `arc_swap`: two relaxed accesses. What the models prove with it
     /// does not lean on any ordering of that crate.
@@ -142,8 +178,8 @@ mod imp {
             self.pointer.load(Ordering::Relaxed)
         }
 
-        pub(crate) fn swap(&self, next: Arc<B>) {
-            let next = Arc::as_ptr(&next).cast_mut();
+        pub(crate) fn swap(&self, next: &Arc<B>) {
+            let next = Arc::as_ptr(next).cast_mut();
             self.pointer.swap(next, Ordering::Relaxed);
         }
     }
@@ -207,8 +243,6 @@ mod imp {
     }
 
     impl Semaphore {
-        pub(crate) const MAX_PERMITS: usize = usize::MAX >> 3;
-
         pub(crate) fn new(permits: usize) -> Self {
             Self(Mutex::new(Pool {
                 permits,
@@ -310,6 +344,32 @@ pub(crate) fn order(mutant: &'static str, strong: Ordering) -> Ordering {
     } else {
         strong
     }
+}
+
+/// `SeqCst`, of a fence; under loom, `AcqRel` while the mutant of this name is alive.
+#[inline(always)]
+pub(crate) fn full(mutant: &'static str) -> Ordering {
+    if broken(mutant) {
+        Ordering::AcqRel
+    } else {
+        Ordering::SeqCst
+    }
+}
+
+/// Under loom, while the mutant of this name is alive, changes `word` by a load and a store, and
+/// says so: the caller then leaves out its read-modify-write.
+#[inline(always)]
+pub(crate) fn torn(
+    mutant: &'static str,
+    word: &AtomicUsize,
+    order: Ordering,
+    change: impl FnOnce(usize) -> usize,
+) -> bool {
+    let torn = broken(mutant);
+    if torn {
+        word.store(change(word.load(Ordering::Relaxed)), order);
+    }
+    torn
 }
 
 /// Whether the mutant of this name is alive: always `false`, and gone from the machine code,

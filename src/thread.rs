@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::marker::PhantomData;
 
-use crate::sync::{Mutex, global};
+use crate::sync::{Mutex, broken, global};
 
 /// The numbers in use. The smallest free one is given out first, so that they stay dense.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ struct Free {
 
 /// Proof of being the one thread that has this number now; it cannot leave the thread.
 #[derive(Debug)]
-pub(crate) struct Index {
+pub struct Index {
     number: u32,
     not_send: PhantomData<*const ()>,
 }
@@ -78,6 +78,7 @@ impl Numbers {
         let mut free = self.0.lock();
         let number = match free.given_back.pop() {
             Some(Reverse(number)) => number,
+            None if broken("numbers: one for two threads") => 0,
             None => {
                 free.next += 1;
                 free.next - 1

@@ -25,7 +25,7 @@ struct Lanes<T> {
 
 /// What came of an attempt to park.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Parked {
+pub enum Parked {
     /// Nothing waits, and whoever pushes will ring.
     Idle,
     /// Something waits.
@@ -53,7 +53,7 @@ impl<T> Collector<T> {
     /// Meets the lanes that were born since.
     fn meet(&mut self) {
         let births = self.partitions.births();
-        if births != self.met {
+        if births != self.met && !broken("collect: newborn lanes not met") {
             let newborn = self.partitions.meet();
             self.met += newborn.len();
             for (worker, reader) in newborn {
@@ -98,7 +98,10 @@ impl<T> Collector<T> {
     /// Appends everything of a worker that is visible now to `out`, late items at the end.
     pub(crate) fn collect_all(&mut self, worker: usize, out: &mut Vec<T>) {
         // First, so that all that their threads pushed before is visible in the lanes.
-        let late = self.partitions.take_late(worker);
+        let mut late = Vec::new();
+        if !broken("collect: late items taken after the lanes") {
+            late = self.partitions.take_late(worker);
+        }
         self.meet();
         let before = out.len();
         for reader in &mut self.workers[worker].readers {
@@ -106,6 +109,9 @@ impl<T> Collector<T> {
             reader.take(reader.available(), out);
         }
         self.partitions.take_off(worker, out.len() - before);
+        if broken("collect: late items taken after the lanes") {
+            late = self.partitions.take_late(worker);
+        }
         out.extend(late);
     }
 
@@ -113,7 +119,9 @@ impl<T> Collector<T> {
     pub(crate) fn bury(&mut self) {
         for lanes in &mut self.workers {
             lanes.readers.retain(|reader| {
-                let over = reader.is_gone() && reader.available() == 0;
+                let empty = broken("collect: gone asked last") && reader.available() == 0;
+                // In this order: a writer that is gone adds nothing.
+                let over = reader.is_gone() && (empty || reader.available() == 0);
                 if over {
                     self.partitions.bury(reader.lane());
                 }
@@ -130,7 +138,7 @@ impl<T> Collector<T> {
             self.parked = true;
         }
         self.meet();
-        if self.is_busy() && !broken("park: busy ignored") {
+        if self.is_busy() {
             return Parked::Busy;
         }
         // Behind the barrier, and behind the marks.
@@ -155,7 +163,7 @@ impl<T> Collector<T> {
     pub(crate) fn is_busy(&mut self) -> bool {
         self.meet();
         let mut readers = self.workers.iter().flat_map(|lanes| &lanes.readers);
-        readers.any(|reader| reader.lane().is_busy())
+        readers.any(|reader| reader.lane().is_busy()) && !broken("collect: busy ignored")
     }
 
     /// Frees the memory of lanes that have been idle since the last sweep.

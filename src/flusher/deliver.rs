@@ -180,7 +180,7 @@ impl<T: Send + 'static> Worker<T> {
             attempt: attempts,
         };
         let size = cut.items.len();
-        let batch = self.home.lend(cut.items, ticket, cut.reason);
+        let batch = Home::lend(&self.home, cut.items, ticket, cut.reason);
         let attempt = run(
             courier.sink.clone(),
             batch,

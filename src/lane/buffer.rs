@@ -24,8 +24,9 @@ pub(super) type Slot<T> = UnsafeCell<MaybeUninit<T>>;
 /// A lane that has never held much is this small.
 const FIRST_CHUNK_BYTES: usize = if cfg!(swaplane_loom) { 0 } else { 512 };
 /// Chunks double up to this size, which leaves room for both buffers in a usual L2 cache.
-const LARGEST_CHUNK_BYTES: usize = if cfg!(swaplane_loom) { 0 } else { 64 * 1024 };
-/// Whatever its size in bytes, a chunk has room for this many items (models use two).
+const LARGEST_CHUNK_BYTES: usize = if cfg!(swaplane_loom) { 4 } else { 64 * 1024 };
+/// Whatever its size in bytes, a chunk has room for this many items (models use two; and four
+/// for the second chunk where items are bytes).
 const FEWEST_SLOTS: usize = if cfg!(swaplane_loom) { 2 } else { 1 };
 /// Items without a size would fit a chunk without end.
 const MOST_SLOTS: usize = 1 << 16;
@@ -37,6 +38,8 @@ pub(super) struct Chunk<T> {
     /// the writer has entered the first of them, or the flusher has freed them.
     spare: AtomicPtr<Chunk<T>>,
     slots: Box<[Slot<T>]>,
+    #[cfg(swaplane_loom)]
+    life: super::grave::Life,
 }
 
 impl<T> Chunk<T> {
@@ -48,7 +51,39 @@ impl<T> Chunk<T> {
             next: UnsafeCell::new(ptr::null_mut()),
             spare: AtomicPtr::new(ptr::null_mut()),
             slots,
+            #[cfg(swaplane_loom)]
+            life: super::grave::Life::begin(),
         }))
+    }
+
+    /// # Safety
+    /// It comes from `with_slots`, and nobody else can reach it any more.
+    unsafe fn free(chunk: *mut Self) {
+        // SAFETY: the caller's promise.
+        #[cfg(not(swaplane_loom))]
+        drop(unsafe { Box::from_raw(chunk) });
+        // Models check that promise, and keep the memory so that they can.
+        #[cfg(swaplane_loom)]
+        {
+            // SAFETY: the memory is kept until the end.
+            let dead = unsafe { Self::at(chunk) };
+            dead.life.end();
+            dead.next.with_mut(|_| ());
+            dead.slots.iter().for_each(|slot| slot.with_mut(|_| ()));
+            super::grave::keep(chunk);
+        }
+    }
+
+    /// # Safety
+    /// The chunk is there; models, which keep all chunks until the end, check that.
+    #[inline(always)]
+    pub(super) unsafe fn at<'a>(chunk: *const Self) -> &'a Self {
+        debug_assert!(!chunk.is_null(), "no chunk where one must be");
+        // SAFETY: the caller's promise.
+        let chunk = unsafe { &*chunk };
+        #[cfg(swaplane_loom)]
+        chunk.life.check();
+        chunk
     }
 
     /// The first chunk of a new lane.
@@ -108,10 +143,13 @@ impl<T> Chunk<T> {
     pub(super) fn free_spares(&self) {
         let mut spare = self.take_spare();
         while !spare.is_null() {
-            // SAFETY: each chunk comes from `Box::into_raw`, and `take_spare` made this list ours
-            // alone; a list of spares is linked through `spare` (model `grow`).
-            let chunk = unsafe { Box::from_raw(spare) };
-            spare = chunk.take_spare();
+            // SAFETY: `take_spare` made this list ours alone; a list of spares is linked through
+            // `spare` (model `grow`).
+            unsafe {
+                let next = Self::at(spare).take_spare();
+                Self::free(spare);
+                spare = next;
+            }
         }
     }
 }
@@ -168,22 +206,24 @@ impl<T> Buffer<T> {
     /// The caller is the flusher; the writer has left; `last` is the last chunk entered.
     pub(super) unsafe fn reset(&self, last: *mut Chunk<T>) {
         // SAFETY: with the writer gone (Acquire on `acked`) every chunk of this buffer is the
-        // flusher's; each pointer comes from `Box::into_raw` and is freed once, as it is cut
-        // from the list (models `recycle`, `grow`, `drop`).
+        // flusher's; each is freed once, as it is cut from the list (models `recycle`, `grow`,
+        // `drop`).
         unsafe {
-            let keep = &*last;
+            let keep = Chunk::at(last);
             if let Some(spare) = keep.spare.load(Relaxed).as_ref() {
                 spare.free_spares();
             }
             let mut first = self.first();
-            while (&*first).slots.len() < keep.slots.len() {
-                first = Box::from_raw(first).entered_next();
+            while Chunk::at(first).slots().len() < keep.slots().len() {
+                let next = Chunk::at(first).entered_next();
+                Chunk::free(first);
+                first = next;
             }
             self.set_first(first);
             // What was entered becomes spare.
             let mut pointer = first;
             while pointer != last {
-                let chunk = &*pointer;
+                let chunk = Chunk::at(pointer);
                 pointer = chunk.entered_next();
                 chunk.next.with_mut(|link| *link = ptr::null_mut());
                 chunk.spare.store(pointer, Relaxed);
@@ -194,15 +234,21 @@ impl<T> Buffer<T> {
     /// Frees the chunks before `keep`, which both sides have passed.
     ///
     /// # Safety
-    /// The caller is the flusher; the writer has entered this buffer, and both have passed
-    /// every chunk before `keep`.
+    /// The caller is the flusher, and both sides have passed every chunk before `keep`; if there
+    /// is one, the writer has thus entered this buffer.
     pub(super) unsafe fn free_passed(&self, keep: *mut Chunk<T>) {
         // SAFETY: the writer reads `first` as it enters and `next` of the chunk that it is in;
         // neither lies before `keep` any more (models `grow`, `drop`).
         unsafe {
             let mut chunk = self.first();
+            if chunk == keep && !broken("buffer: trimmed where the writer may be entering") {
+                // And nothing is written: the writer might be entering this buffer now.
+                return;
+            }
             while chunk != keep {
-                chunk = Box::from_raw(chunk).entered_next();
+                let next = Chunk::at(chunk).entered_next();
+                Chunk::free(chunk);
+                chunk = next;
             }
             self.set_first(keep);
         }
@@ -219,9 +265,12 @@ impl<T> Buffer<T> {
             let mut chunk = self.first();
             self.set_first(ptr::null_mut());
             while !chunk.is_null() {
-                let owned = Box::from_raw(chunk);
-                owned.free_spares();
-                chunk = owned.entered_next();
+                if !broken("buffer: spares forgotten") {
+                    Chunk::at(chunk).free_spares();
+                }
+                let next = Chunk::at(chunk).entered_next();
+                Chunk::free(chunk);
+                chunk = next;
             }
         }
     }

@@ -1,0 +1,123 @@
+//! Birth and death of lanes: one that is born while a flag is raised has the flag, or is raised
+//! in like the others; one whose writer has gone is forgotten once it is empty, not before.
+
+use swaplane::internals::{Fences, Parked, Queue};
+
+use crate::support::{Mutants, caught, model, thread, yield_now};
+
+fn against_close(bound: Option<usize>, fences: Fences) {
+    model(bound, move || {
+        let queue = Queue::new(64, 64, fences);
+        let mut flusher = queue.flusher();
+        let thread = thread::spawn({
+            let queue = queue.clone();
+            move || {
+                let lane = queue.lane();
+                let accepted = [1, 2].map(|item| lane.push(&queue, item).is_ok());
+                (lane, accepted)
+            }
+        });
+        queue.close();
+        while flusher.is_busy() {
+            yield_now();
+        }
+        let taken = flusher.collect_all();
+        let (lane, accepted) = thread.join().unwrap();
+        let accepted = accepted.into_iter().filter(|&ok| ok).count();
+        assert_eq!(taken.len(), accepted);
+        assert!(lane.push(&queue, 3).is_err());
+    });
+}
+
+fn against_park(bound: Option<usize>, fences: Fences) {
+    model(bound, move || {
+        let queue = Queue::new(64, 64, fences);
+        let mut flusher = queue.flusher();
+        let thread = thread::spawn({
+            let queue = queue.clone();
+            move || queue.lane().push(&queue, 1).unwrap()
+        });
+        let mut taken = 0;
+        loop {
+            match flusher.park() {
+                Parked::Idle if !flusher.rung() => break,
+                Parked::Idle | Parked::Found => {}
+                Parked::Busy => yield_now(),
+            }
+            taken += flusher.cut(100).len();
+        }
+        thread.join().unwrap();
+        assert!(taken == 1 || flusher.rung());
+    });
+}
+
+/// A `Writer` comes, pushes and goes.
+fn death(bound: Option<usize>, rounds: usize) {
+    model(bound, move || {
+        let queue = Queue::new(64, 64, Fences::None);
+        let mut flusher = queue.flusher();
+        let thread = thread::spawn({
+            let queue = queue.clone();
+            move || {
+                let lane = queue.lane();
+                lane.push(&queue, 1).unwrap();
+                lane.push(&queue, 2).unwrap();
+                lane.retire(&queue);
+            }
+        });
+        let mut taken = Vec::new();
+        for _ in 0..rounds {
+            taken.extend(flusher.cut(1));
+            flusher.bury();
+        }
+        thread.join().unwrap();
+        taken.extend(flusher.collect_all());
+        flusher.bury();
+        assert_eq!(taken, [1, 2]);
+        assert_eq!(queue.accepted(), 2);
+        queue.give_back(2);
+        assert_eq!(queue.free(), 64);
+    });
+}
+
+#[test]
+fn while_it_closes() {
+    against_close(Some(3), Fences::Each);
+    against_close(Some(3), Fences::Expedited);
+}
+
+#[test]
+fn while_it_parks() {
+    against_park(Some(3), Fences::Each);
+    against_park(Some(3), Fences::Expedited);
+}
+
+#[test]
+fn and_death() {
+    death(Some(3), 2);
+}
+
+fn closes() {
+    against_close(Some(2), Fences::Each);
+}
+
+fn parks() {
+    against_park(Some(2), Fences::Each);
+}
+
+fn dies() {
+    death(Some(2), 1);
+}
+
+pub(crate) const MUTANTS: Mutants = &[
+    ("registry: born without flags", closes),
+    ("registry: born without flags", parks),
+    ("lane: gone", dies),
+    ("lane: gone read", dies),
+    ("collect: gone asked last", dies),
+];
+
+#[test]
+fn mutants() {
+    caught(MUTANTS);
+}

@@ -1,0 +1,198 @@
+//! Closing: a push that races it is refused, or accepted and then in the last collection; one
+//! that begins after `close()` has returned is refused. Whichever way flags reach pushes.
+
+use swaplane::internals::{Fences, Flusher, OwnLane, Queue};
+
+use crate::support::{Mutants, caught, model, thread, yield_now};
+
+/// The way in.
+#[derive(Clone, Copy)]
+enum Way {
+    Push,
+    /// With a credit left over from a lease: five items are in the lane already. Without fences
+    /// the next push is a fast one; and it meets no lock of the pool, which would be a fence.
+    Funded,
+    Prepaid,
+    /// Another push is in progress in the same thread; the inner is a late one.
+    Around,
+}
+
+impl Way {
+    fn ready(self, queue: &Queue<u32>, lane: &OwnLane<u32>) -> Vec<u32> {
+        match self {
+            Self::Funded => {
+                (91..96).for_each(|item| lane.push(queue, item).unwrap());
+                Vec::from_iter(91..96)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// What was accepted, in the order in which it is collected.
+    fn push(self, queue: &Queue<u32>, lane: &OwnLane<u32>, item: u32) -> Vec<u32> {
+        let mut accepted = Vec::new();
+        let mut note = |item, ok: bool| accepted.extend(ok.then_some(item));
+        match self {
+            Self::Push | Self::Funded => note(item, lane.push(queue, item).is_ok()),
+            Self::Prepaid => note(item, lane.push_prepaid(queue, item).is_ok()),
+            Self::Around => {
+                let mut inner = false;
+                let push = || inner = lane.push(queue, item + 1).is_ok();
+                let outer = lane.push_around(item, push);
+                note(item, outer);
+                note(item + 1, inner);
+            }
+        }
+        accepted
+    }
+}
+
+/// As the flusher does once it knows that the queue is closed.
+fn last_collection(flusher: &mut Flusher<u32>) -> Vec<u32> {
+    while flusher.is_busy() {
+        yield_now();
+    }
+    flusher.collect_all()
+}
+
+/// Who closes also collects.
+fn close(bound: Option<usize>, fences: Fences, way: Way, pushes: u32) {
+    model(bound, move || {
+        let queue = Queue::new(64, 64, fences);
+        let mut flusher = queue.flusher();
+        let lane = queue.lane();
+        let mut accepted = way.ready(&queue, &lane);
+        let thread = thread::spawn({
+            let queue = queue.clone();
+            move || {
+                for item in 1..=pushes {
+                    accepted.extend(way.push(&queue, &lane, 10 * item));
+                }
+                (lane, accepted)
+            }
+        });
+        assert!(queue.close());
+        let taken = last_collection(&mut flusher);
+        let (lane, accepted) = thread.join().unwrap();
+        assert_eq!(taken, accepted);
+        assert_eq!(queue.accepted(), accepted.len() as u64);
+        let refused = lane.push(&queue, 0).unwrap_err();
+        assert!(refused.is_closed());
+        assert!(!queue.close());
+    });
+}
+
+/// A flusher that hears of it, and swaps meanwhile.
+fn heard(bound: Option<usize>, fences: Fences, ready: u32, pushes: u32) {
+    model(bound, move || {
+        let queue = Queue::new(64, 64, fences);
+        let mut flusher = queue.flusher();
+        let lane = queue.lane();
+        (1..=ready).for_each(|item| lane.push(&queue, item).unwrap());
+        let closer = thread::spawn({
+            let queue = queue.clone();
+            move || queue.close()
+        });
+        let writer = thread::spawn({
+            let queue = queue.clone();
+            move || {
+                let items = ready + 1..=ready + pushes;
+                let push = |&item: &u32| lane.push(&queue, item).is_ok();
+                let accepted = items.filter(push).count();
+                (lane, accepted)
+            }
+        });
+        let mut taken = flusher.cut(100);
+        let mut over = false;
+        if flusher.hear().1 {
+            taken.extend(last_collection(&mut flusher));
+            over = true;
+        }
+        assert!(closer.join().unwrap());
+        if !over && flusher.hear().1 {
+            taken.extend(last_collection(&mut flusher));
+        }
+        let (lane, accepted) = writer.join().unwrap();
+        assert_eq!(taken, Vec::from_iter(1..=ready + accepted as u32));
+        assert!(lane.push(&queue, 0).unwrap_err().is_closed());
+    });
+}
+
+#[test]
+fn against_a_push() {
+    close(None, Fences::Each, Way::Push, 1);
+    close(Some(3), Fences::Each, Way::Push, 3);
+    close(None, Fences::Each, Way::Funded, 1);
+}
+
+#[test]
+fn against_a_push_without_a_fence() {
+    close(None, Fences::Expedited, Way::Push, 1);
+    close(None, Fences::Expedited, Way::Funded, 1);
+    close(Some(3), Fences::Expedited, Way::Funded, 2);
+}
+
+#[test]
+fn against_a_prepaid_push() {
+    close(None, Fences::Each, Way::Prepaid, 1);
+    close(None, Fences::Expedited, Way::Prepaid, 1);
+}
+
+#[test]
+fn against_a_late_push() {
+    close(Some(3), Fences::Each, Way::Around, 1);
+    close(Some(3), Fences::Expedited, Way::Around, 1);
+}
+
+#[test]
+fn heard_by_the_flusher() {
+    heard(Some(2), Fences::Each, 0, 1);
+    heard(Some(2), Fences::Each, 2, 2);
+    heard(Some(2), Fences::Expedited, 2, 2);
+}
+
+fn push() {
+    close(None, Fences::Each, Way::Funded, 1);
+}
+
+fn fast_push() {
+    close(None, Fences::Expedited, Way::Funded, 1);
+}
+
+fn prepaid_push() {
+    close(None, Fences::Expedited, Way::Prepaid, 1);
+}
+
+fn late_push() {
+    close(Some(2), Fences::Each, Way::Around, 1);
+}
+
+fn swap() {
+    heard(Some(2), Fences::Each, 2, 2);
+}
+
+pub(crate) const MUTANTS: Mutants = &[
+    ("lane: closed ignored", push),
+    ("lane: not marked", push),
+    ("lane: no fence after the mark", push),
+    ("lane: weak fence after the mark", push),
+    ("lane: no compiler fence after the mark", fast_push),
+    ("lane: no compiler fence after the mark", prepaid_push),
+    ("lane: not marked", fast_push),
+    ("lane: not marked", prepaid_push),
+    ("lane: busy cleared", push),
+    ("lane: busy read", push),
+    ("barrier: no fence", push),
+    ("barrier: weak fence", push),
+    ("collect: busy ignored", push),
+    ("lane: pushed while inside", late_push),
+    ("late: closed ignored", late_push),
+    ("lane: raised in two steps", swap),
+    ("lane: generation in two steps", swap),
+    ("close: noted before it is raised", swap),
+];
+
+#[test]
+fn mutants() {
+    caught(MUTANTS);
+}

@@ -1,0 +1,92 @@
+//! Hand-over: the lane of a thread that has ended goes, with its number, to another; the lane of
+//! a `Writer` to whom it is sent. The lane goes on where it was.
+
+use swaplane::internals::{Fences, Numbers, Queue};
+
+use crate::support::{Arc, Mutants, Mutex, caught, model, thread};
+
+/// Two threads that each push under the number they get, which may be the same.
+fn numbers(bound: Option<usize>, pushes: u32) {
+    model(bound, move || {
+        let numbers = Arc::new(Numbers::new());
+        let queue = Queue::new(64, 64, Fences::None);
+        let mut flusher = queue.flusher();
+        let threads = [10, 20].map(|first| {
+            let (numbers, queue) = (numbers.clone(), queue.clone());
+            thread::spawn(move || {
+                let me = numbers.claim();
+                for item in first..first + pushes {
+                    queue.push_as(&me, item).unwrap();
+                }
+                numbers.give_back(me);
+            })
+        });
+        let mut taken = flusher.cut(100);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        taken.extend(flusher.collect_all());
+        assert_eq!(taken.len(), 2 * pushes as usize);
+        for first in [10, 20] {
+            let of_thread = taken.iter().filter(|&&item| item / 10 == first / 10);
+            assert!(of_thread.copied().eq(first..first + pushes), "{taken:?}");
+        }
+    });
+}
+
+/// A lane that is left in a place where another thread finds it, or not.
+fn sent(bound: Option<usize>) {
+    model(bound, || {
+        let queue = Queue::new(64, 64, Fences::None);
+        let mut flusher = queue.flusher();
+        let place = Arc::new(Mutex::new(None));
+        let threads = [true, false].map(|first| {
+            let (queue, place) = (queue.clone(), place.clone());
+            thread::spawn(move || {
+                let lane = if first {
+                    Some(queue.lane())
+                } else {
+                    place.lock().unwrap().take()
+                };
+                let Some(lane) = lane else { return 0 };
+                lane.push(&queue, if first { 1 } else { 3 }).unwrap();
+                if first {
+                    lane.push(&queue, 2).unwrap();
+                    *place.lock().unwrap() = Some(lane);
+                    2
+                } else {
+                    lane.retire(&queue);
+                    1
+                }
+            })
+        });
+        let mut taken = flusher.cut(100);
+        flusher.bury();
+        let pushed: u32 = threads.map(|thread| thread.join().unwrap()).iter().sum();
+        taken.extend(flusher.collect_all());
+        flusher.bury();
+        assert_eq!(taken, Vec::from_iter(1..=pushed));
+        assert_eq!(queue.accepted(), u64::from(pushed));
+    });
+}
+
+#[test]
+fn with_the_number_of_a_thread() {
+    numbers(Some(2), 2);
+}
+
+#[test]
+fn of_a_writer() {
+    sent(Some(2));
+}
+
+fn one_push_each() {
+    numbers(Some(2), 1);
+}
+
+pub(crate) const MUTANTS: Mutants = &[("numbers: one for two threads", one_push_each)];
+
+#[test]
+fn mutants() {
+    caught(MUTANTS);
+}

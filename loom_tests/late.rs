@@ -1,0 +1,46 @@
+//! Late items, pushed where a thread has no lane: they come after all that their thread had pushed
+//! before, and the flusher learns of them.
+
+use swaplane::internals::{Fences, Queue};
+
+use crate::support::{Mutants, caught, model, thread};
+
+fn late(bound: Option<usize>, rounds: usize) {
+    model(bound, move || {
+        let queue = Queue::new(64, 64, Fences::None);
+        let mut flusher = queue.flusher();
+        let thread = thread::spawn({
+            let (queue, lane) = (queue.clone(), queue.lane());
+            move || {
+                lane.push(&queue, 1).unwrap();
+                lane.push_around(3, || lane.push(&queue, 2).unwrap());
+            }
+        });
+        let mut taken = Vec::new();
+        for _ in 0..rounds {
+            taken.extend(flusher.cut(100));
+        }
+        let asleep = flusher.available() == 0 && !flusher.rung();
+        thread.join().unwrap();
+        assert!(!asleep || taken.contains(&2) || flusher.rung());
+        taken.extend(flusher.collect_all());
+        assert!(taken == [1, 2, 3] || taken == [1, 3, 2]);
+        assert_eq!(queue.accepted(), 3);
+    });
+}
+
+#[test]
+fn in_order() {
+    late(Some(3), 2);
+}
+
+fn once() {
+    late(Some(3), 1);
+}
+
+pub(crate) const MUTANTS: Mutants = &[("collect: late items taken after the lanes", once)];
+
+#[test]
+fn mutants() {
+    caught(MUTANTS);
+}

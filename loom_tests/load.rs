@@ -1,0 +1,47 @@
+//! The size trigger: of the last report before a batch is full and the flusher's wish to be told,
+//! whichever comes second knows of the other.
+
+use swaplane::internals::{Fences, Queue};
+
+use crate::support::{Mutants, caught, model, thread};
+
+fn load(bound: Option<usize>, lanes: usize) {
+    model(bound, move || {
+        let queue = Queue::new(64, lanes, Fences::None);
+        let mut flusher = queue.flusher();
+        let threads = Vec::from_iter((0..lanes).map(|_| {
+            let (queue, lane) = (queue.clone(), queue.lane());
+            thread::spawn(move || lane.push(&queue, 1).unwrap())
+        }));
+        let full = flusher.want();
+        assert!(!full || flusher.available() == lanes);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert!(full || flusher.rung(), "the flusher sleeps on a full batch");
+    });
+}
+
+#[test]
+fn of_one_lane() {
+    load(None, 1);
+}
+
+#[test]
+fn of_two_lanes() {
+    load(Some(3), 2);
+}
+
+fn one_lane() {
+    load(None, 1);
+}
+
+pub(crate) const MUTANTS: Mutants = &[
+    ("load: reported", one_lane),
+    ("load: wanted", one_lane),
+];
+
+#[test]
+fn mutants() {
+    caught(MUTANTS);
+}

@@ -1,0 +1,99 @@
+//! Sleeping: once the flusher has parked, a push rings, and none before is missed. (A wake-up that
+//! is lost shows as a bell that is silent when all is over, not as a deadlock.)
+
+use swaplane::internals::{Fences, Parked, Queue};
+
+use crate::support::{Mutants, caught, model, thread, yield_now};
+
+/// Whether the flusher, each time it wakes, lets pushes be silent again.
+#[derive(Clone, Copy, PartialEq)]
+enum Flag {
+    StaysUp,
+    ComesDown,
+}
+
+fn park(bound: Option<usize>, fences: Fences, flag: Flag, lanes: u32, ready: u32, pushes: u32) {
+    model(bound, move || {
+        let queue = Queue::new(64, 64, fences);
+        let mut flusher = queue.flusher();
+        let threads = Vec::from_iter((0..lanes).map(|_| {
+            let (queue, lane) = (queue.clone(), queue.lane());
+            (0..ready).for_each(|item| lane.push(&queue, item).unwrap());
+            thread::spawn(move || {
+                (0..pushes).for_each(|item| lane.push(&queue, item).unwrap());
+            })
+        }));
+        let mut taken = 0;
+        loop {
+            match flusher.park() {
+                Parked::Idle if !flusher.rung() => break,
+                Parked::Idle | Parked::Found => {}
+                Parked::Busy => yield_now(),
+            }
+            taken += flusher.cut(100).len();
+            if flag == Flag::ComesDown {
+                flusher.unpark();
+                taken += flusher.cut(100).len();
+            }
+        }
+        // Asleep.
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        let all = (lanes * (ready + pushes)) as usize;
+        assert!(taken == all || flusher.rung(), "the flusher sleeps on {}", all - taken);
+        taken += flusher.collect_all().len();
+        assert_eq!(taken, all);
+    });
+}
+
+#[test]
+fn against_one_lane() {
+    park(None, Fences::Each, Flag::StaysUp, 1, 0, 1);
+    park(Some(3), Fences::Each, Flag::StaysUp, 1, 0, 3);
+    park(Some(3), Fences::Each, Flag::ComesDown, 1, 0, 2);
+}
+
+#[test]
+fn against_one_lane_without_a_fence() {
+    park(None, Fences::Expedited, Flag::StaysUp, 1, 5, 1);
+    park(Some(3), Fences::Expedited, Flag::StaysUp, 1, 5, 2);
+    park(Some(3), Fences::Expedited, Flag::ComesDown, 1, 5, 1);
+}
+
+#[test]
+fn against_two_lanes() {
+    park(Some(2), Fences::Each, Flag::StaysUp, 2, 0, 1);
+    park(Some(2), Fences::Each, Flag::ComesDown, 2, 0, 1);
+}
+
+fn one_push() {
+    park(None, Fences::Each, Flag::StaysUp, 1, 0, 1);
+}
+
+fn fast_push() {
+    park(None, Fences::Expedited, Flag::StaysUp, 1, 5, 1);
+}
+
+fn restless() {
+    park(Some(3), Fences::Each, Flag::ComesDown, 1, 2, 1);
+}
+
+pub(crate) const MUTANTS: Mutants = &[
+    ("lane: parked ignored", one_push),
+    ("park: not looked again", one_push),
+    ("collect: busy ignored", one_push),
+    ("barrier: no fence", one_push),
+    ("barrier: weak fence", one_push),
+    ("lane: no fence after the mark", one_push),
+    ("lane: weak fence after the mark", one_push),
+    ("lane: no compiler fence after the mark", fast_push),
+    ("lane: busy cleared", one_push),
+    ("lane: busy read", one_push),
+    ("lane: lowered in two steps", restless),
+];
+
+#[test]
+fn mutants() {
+    caught(MUTANTS);
+}

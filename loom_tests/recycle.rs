@@ -1,0 +1,43 @@
+//! Buffers that are used again, over several swaps: one is emptied only after its writer has left
+//! it and all of it is read.
+
+use crate::support::{Mutants, caught};
+use crate::swap::{swap, swapped};
+
+#[test]
+fn three_swaps() {
+    swap(Some(3), 6, 4, 100);
+}
+
+#[test]
+fn four_swaps() {
+    swap(Some(2), 8, 5, 100);
+}
+
+#[test]
+fn with_the_rest_of_a_buffer_left_for_later() {
+    swap(Some(3), 6, 5, 2);
+}
+
+#[test]
+fn after_a_swap() {
+    swapped(Some(3), 5, 4, 2);
+}
+
+fn recycled() {
+    swapped(None, 4, 3, 100);
+}
+
+fn left_for_later() {
+    swapped(None, 4, 3, 1);
+}
+
+pub(crate) const MUTANTS: Mutants = &[
+    ("lane: recycled without ack", recycled),
+    ("lane: recycled before it is read", left_for_later),
+];
+
+#[test]
+fn mutants() {
+    caught(MUTANTS);
+}

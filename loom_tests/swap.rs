@@ -1,0 +1,89 @@
+//! The two buffers of a lane: what is pushed is taken once and in order, although the writer runs
+//! no fence and no read-modify-write, and is never waited for.
+
+use swaplane::internals::lane;
+
+use crate::support::{Mutants, caught, model, thread};
+
+/// One writer against several collections of at most `max` items.
+pub(crate) fn swap(bound: Option<usize>, pushes: u32, takes: usize, max: usize) {
+    model(bound, move || {
+        let (writer, mut reader) = lane();
+        let thread = thread::spawn(move || {
+            for item in 1..=pushes {
+                writer.push(item);
+            }
+        });
+        let mut taken = Vec::new();
+        for _ in 0..takes {
+            taken.extend(reader.take(max));
+        }
+        thread.join().unwrap();
+        taken.extend(reader.take(100));
+        assert_eq!(taken, Vec::from_iter(1..=pushes));
+    });
+}
+
+#[test]
+fn one_swap() {
+    swap(None, 4, 3, 100);
+}
+
+#[test]
+fn item_by_item() {
+    swap(None, 4, 3, 1);
+}
+
+fn small() {
+    swap(None, 4, 2, 100);
+}
+
+/// Two items are pushed, taken, and the buffers swapped; the rest goes on from there.
+pub(crate) fn swapped(bound: Option<usize>, pushes: u32, takes: usize, max: usize) {
+    model(bound, move || {
+        let (writer, mut reader) = lane();
+        writer.push(1);
+        writer.push(2);
+        let mut taken = reader.take(100);
+        let thread = thread::spawn(move || {
+            for item in 3..3 + pushes {
+                writer.push(item);
+            }
+        });
+        for _ in 0..takes {
+            taken.extend(reader.take(max));
+        }
+        thread.join().unwrap();
+        taken.extend(reader.take(100));
+        assert_eq!(taken, Vec::from_iter(1..3 + pushes));
+    });
+}
+
+#[test]
+fn while_the_writer_moves() {
+    swapped(None, 4, 3, 100);
+}
+
+fn moving() {
+    swapped(None, 2, 2, 100);
+}
+
+pub(crate) const MUTANTS: Mutants = &[
+    ("lane: published", small),
+    ("lane: published read", small),
+    ("lane: generation", small),
+    ("lane: generation read", small),
+    ("lane: generation before the pointer", small),
+    ("lane: acked", moving),
+    ("lane: acked read", moving),
+    ("lane: acked before moved_at", moving),
+    ("lane: moved_at ignored", moving),
+    ("lane: published read after acked", moving),
+    ("lane: published not read again", moving),
+    ("lane: active read before the retired is complete", moving),
+];
+
+#[test]
+fn mutants() {
+    caught(MUTANTS);
+}

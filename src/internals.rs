@@ -1,0 +1,399 @@
+//! What the models in `loom_tests/` run: thin handles on the private parts of the queue. No part
+//! of the API; anything here may change or go at any time.
+//!
+//! The flusher's task is not among them, since it has a clock and a runtime. Models play its
+//! part with its collector and its list of requests, in the order in which it uses them.
+
+#![allow(missing_docs, missing_debug_implementations)]
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
+
+use crate::barrier::Barrier;
+use crate::batch::{Batch, Content, Reason, Ticket};
+use crate::config::Config;
+use crate::credit;
+use crate::error::PushError;
+use crate::flusher::collect::Collector;
+use crate::flusher::request::{Flushed, Requests};
+use crate::flusher::{Core, Shared};
+use crate::lane::{self, LaneReader, LaneWriter};
+use crate::partition::{Partitions, Shape};
+use crate::stats::Counters;
+use crate::sync::{Arc, Notify};
+use crate::thread;
+
+pub use crate::flusher::collect::Parked;
+pub use crate::thread::Index;
+
+#[cfg(swaplane_loom)]
+pub mod mutants {
+    pub use crate::sync::mutants::{asked, with};
+}
+
+/// A lane that is nobody's, where pushes run no fence of any kind.
+pub fn lane<T>() -> (Writer<T>, Reader<T>) {
+    #[cfg(swaplane_loom)]
+    crate::sync::set_expedited(false);
+    let (writer, reader) = lane::lane(0);
+    (Writer(writer), Reader(reader))
+}
+
+/// Has credit without end.
+pub struct Writer<T>(LaneWriter<T>);
+
+impl<T> Writer<T> {
+    pub fn push(&self, item: T) {
+        self.0.push(item, (), |item| {
+            let _signals = self.0.enter();
+            if !self.0.has_credit() {
+                self.0.add_credits(usize::MAX / 2);
+            }
+            self.0.write(item);
+            self.0.exit();
+        });
+    }
+}
+
+pub struct Reader<T>(LaneReader<T>);
+
+impl<T> Reader<T> {
+    pub fn take(&mut self, max: usize) -> Vec<T> {
+        let mut items = Vec::new();
+        self.0.take(max, &mut items);
+        items
+    }
+
+    pub fn sweep(&mut self) {
+        self.0.sweep();
+    }
+}
+
+/// How pushes and the flusher order what they do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fences {
+    /// A fence in each push.
+    Each,
+    /// `membarrier(2)`, or what stands for it under loom. `Each` where it is not to be had.
+    Expedited,
+    /// No fence in any push, which is what its other orderings have to make do with.
+    None,
+}
+
+impl Fences {
+    fn barrier(self) -> Barrier {
+        match self {
+            Self::Each => Barrier::Fence,
+            #[cfg(swaplane_loom)]
+            Self::Expedited | Self::None => Barrier::Membarrier,
+            #[cfg(not(swaplane_loom))]
+            Self::Expedited | Self::None => Barrier::new(),
+        }
+    }
+}
+
+/// A queue with one partition, without its flusher.
+pub struct Queue<T>(Arc<Shared<T>>);
+
+impl<T> Clone for Queue<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: Send + 'static> Queue<T> {
+    pub fn new(capacity: usize, max_batch_size: usize, fences: Fences) -> Self {
+        let queue = Self(Arc::new(Shared {
+            partitions: Arc::new(Partitions::new(Shape {
+                partitions: 1,
+                workers: 1,
+                capacity,
+                max_batch_size,
+                barrier: fences.barrier(),
+            })),
+            counters: Counters::default(),
+            requests: Requests::new(),
+            config: Config::default(),
+        }));
+        #[cfg(swaplane_loom)]
+        crate::sync::set_expedited(fences == Fences::Expedited);
+        queue
+    }
+
+    pub fn flusher(&self) -> Flusher<T> {
+        Flusher {
+            collector: Collector::new(self.0.partitions.clone()),
+            queue: self.clone(),
+        }
+    }
+
+    pub fn lane(&self) -> OwnLane<T> {
+        let (lane, home) = self.0.partitions.writer();
+        OwnLane { lane, home }
+    }
+
+    /// As a thread does that has this number.
+    pub fn push_as(&self, me: &Index, item: T) -> Result<(), PushError<T>> {
+        let partitions = &self.0.partitions;
+        let lane = partitions.lane_of(me).expect("the table has room");
+        lane.push(item, Ok(()), |item| partitions.push_into(lane, 0, item, false))
+    }
+
+    pub fn push_shared(&self, item: T) -> Result<(), PushError<T>> {
+        self.0.partitions.push_shared(0, item)
+    }
+
+    pub fn reserve(&self) -> impl Future<Output = bool> {
+        self.0.partitions.reserve()
+    }
+
+    pub fn close(&self) -> bool {
+        self.0.close()
+    }
+
+    pub fn flush(&self) -> Option<Answer> {
+        self.0.requests.flush().map(Answer)
+    }
+
+    pub fn accepted(&self) -> u64 {
+        self.0.partitions.accepted()
+    }
+
+    pub fn give_back(&self, n: usize) {
+        self.0.partitions.credits.give_back(n);
+    }
+
+    pub fn free(&self) -> usize {
+        self.0.partitions.credits.free()
+    }
+
+    /// Whether the flusher has been rung for since the last time.
+    pub fn rung(&self) -> bool {
+        was_rung(&self.0.partitions.bell)
+    }
+}
+
+fn was_rung(bell: &Notify) -> bool {
+    let rung = pin!(bell.notified());
+    rung.poll(&mut Context::from_waker(Waker::noop())) == Poll::Ready(())
+}
+
+/// To a flush.
+pub struct Answer(oneshot::Receiver<Flushed>);
+
+impl Answer {
+    /// Whether there is one, or will never be any.
+    pub fn is_known(&mut self) -> bool {
+        self.0.try_recv() != Err(TryRecvError::Empty)
+    }
+}
+
+/// What a `Writer` has.
+pub struct OwnLane<T> {
+    lane: LaneWriter<T>,
+    home: usize,
+}
+
+impl<T: Send + 'static> OwnLane<T> {
+    pub fn push(&self, queue: &Queue<T>, item: T) -> Result<(), PushError<T>> {
+        let partitions = &queue.0.partitions;
+        self.lane.push(item, Ok(()), |item| {
+            partitions.push_into(&self.lane, self.home, item, false)
+        })
+    }
+
+    /// With a credit that was reserved.
+    pub fn push_prepaid(&self, queue: &Queue<T>, item: T) -> Result<(), PushError<T>> {
+        let partitions = &queue.0.partitions;
+        partitions.push_into(&self.lane, self.home, item, true)
+    }
+
+    /// Runs `f` in a slow push, where an allocator would run, and then pushes `item` if the
+    /// lane was open before.
+    pub fn push_around(&self, item: T, f: impl FnOnce()) -> bool {
+        let signals = self.lane.enter().expect("not inside");
+        let open = !signals.closed();
+        if open {
+            f();
+            if !self.lane.has_credit() {
+                self.lane.add_credits(1);
+            }
+            self.lane.write(item);
+        }
+        self.lane.exit();
+        open
+    }
+
+    pub fn retire(self, queue: &Queue<T>) {
+        queue.0.partitions.retire(&self.lane, self.home);
+    }
+}
+
+pub struct Flusher<T> {
+    collector: Collector<T>,
+    queue: Queue<T>,
+}
+
+impl<T: Send + 'static> Flusher<T> {
+    /// How many flushes were asked for, and whether the queue is closed.
+    pub fn hear(&self) -> (usize, bool) {
+        let heard = self.queue.0.requests.hear();
+        (heard.flushes.len(), heard.closed)
+    }
+
+    pub fn end(&self) {
+        let core = Core::new(&self.queue.0.partitions);
+        self.queue.0.requests.end(core);
+    }
+
+    /// As for a batch: the late items too, if there are any, and then everything.
+    pub fn cut(&mut self, max: usize) -> Vec<T> {
+        if self.collector.has_late(0) {
+            return self.collect_all();
+        }
+        let mut items = Vec::new();
+        self.collector.collect(0, max, &mut items);
+        items
+    }
+
+    pub fn collect_all(&mut self) -> Vec<T> {
+        let mut items = Vec::new();
+        self.collector.collect_all(0, &mut items);
+        items
+    }
+
+    pub fn available(&mut self) -> usize {
+        self.collector.available(0)
+    }
+
+    pub fn is_busy(&mut self) -> bool {
+        self.collector.is_busy()
+    }
+
+    pub fn bury(&mut self) {
+        self.collector.bury();
+    }
+
+    pub fn park(&mut self) -> Parked {
+        self.collector.park(|_| true)
+    }
+
+    pub fn unpark(&mut self) {
+        self.collector.unpark();
+    }
+
+    pub fn sweep(&mut self) {
+        self.collector.sweep();
+    }
+
+    /// Wants to be rung for when a batch is full; whether it seems so already.
+    pub fn want(&self) -> bool {
+        self.queue.0.partitions.want(0)
+    }
+
+    pub fn is_pressed(&self) -> bool {
+        self.queue.0.partitions.is_pressed()
+    }
+
+    pub fn relieve(&self) {
+        self.queue.0.partitions.relieve();
+    }
+
+    pub fn rung(&self) -> bool {
+        self.queue.rung()
+    }
+}
+
+pub struct Numbers(thread::Numbers);
+
+impl Numbers {
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Self(thread::Numbers::new())
+    }
+
+    pub fn claim(&self) -> Index {
+        self.0.claim()
+    }
+
+    pub fn give_back(&self, index: Index) {
+        self.0.give_back(index);
+    }
+}
+
+pub struct Credits(credit::Credits);
+
+impl Credits {
+    pub fn new(capacity: usize) -> Self {
+        Self(credit::Credits::new(capacity))
+    }
+
+    pub fn lease(&self, want: usize, spent: usize) -> usize {
+        self.0.lease(want, spent)
+    }
+
+    pub fn no_longer_idle(&self, n: usize) {
+        self.0.no_longer_idle(n);
+    }
+
+    pub fn give_back(&self, n: usize) {
+        self.0.give_back(n);
+    }
+
+    pub fn free(&self) -> usize {
+        self.0.free()
+    }
+}
+
+/// Where batches come home to, with the bell that they ring.
+pub struct Home<T> {
+    home: Arc<crate::batch::Home<T>>,
+    bell: Arc<Notify>,
+}
+
+fn ticket(attempt: u32) -> Ticket {
+    Ticket { id: 1, attempt }
+}
+
+impl<T> Home<T> {
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        let bell = Arc::new(Notify::new());
+        Self {
+            home: crate::batch::Home::new(bell.clone()),
+            bell,
+        }
+    }
+
+    pub fn lend(&self, items: Vec<T>, attempt: u32) -> Batch<T> {
+        crate::batch::Home::lend(&self.home, items, ticket(attempt), Reason::Size)
+    }
+
+    /// The items that came home.
+    pub fn collect(&self) -> Option<Vec<T>> {
+        match self.home.collect() {
+            Content::Back(items) => Some(items),
+            Content::Out | Content::Taken => None,
+        }
+    }
+
+    pub fn is_out(&self) -> bool {
+        self.home.is_out()
+    }
+
+    pub fn give_up(&self) {
+        self.home.give_up();
+    }
+
+    pub fn settle(&self, attempt: u32) {
+        self.home.settle(ticket(attempt));
+    }
+
+    pub fn rung(&self) -> bool {
+        was_rung(&self.bell)
+    }
+}

@@ -1,0 +1,60 @@
+//! What models know of chunks: whether one is freed twice, used after that, or never freed.
+
+#![expect(unsafe_code)]
+
+use std::cell::{Cell, RefCell};
+
+use super::buffer::Chunk;
+use crate::sync::global;
+
+global! {
+    static GRAVE: Grave = Grave::default();
+}
+
+/// Of one execution of a model; loom drops it at the end.
+#[derive(Default)]
+struct Grave {
+    alive: Cell<usize>,
+    dead: RefCell<Vec<(*mut (), unsafe fn(*mut ()))>>,
+}
+
+pub(super) struct Life(Cell<bool>);
+
+impl Life {
+    pub(super) fn begin() -> Self {
+        GRAVE.alive.set(GRAVE.alive.get() + 1);
+        Self(Cell::new(true))
+    }
+
+    pub(super) fn check(&self) {
+        assert!(self.0.get(), "a chunk is used after it was freed");
+    }
+
+    pub(super) fn end(&self) {
+        assert!(self.0.replace(false), "a chunk is freed twice");
+        GRAVE.alive.set(GRAVE.alive.get() - 1);
+    }
+}
+
+/// Keeps the memory of a chunk that has been freed.
+pub(super) fn keep<T>(chunk: *mut Chunk<T>) {
+    unsafe fn free<T>(chunk: *mut ()) {
+        // SAFETY: it was boxed, is in the list once (`Life::end`), and the list is over.
+        drop(unsafe { Box::from_raw(chunk.cast::<Chunk<T>>()) });
+    }
+    GRAVE.dead.borrow_mut().push((chunk.cast(), free::<T>));
+}
+
+impl Drop for Grave {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Threads that never ended may still hold pointers.
+            return;
+        }
+        for (chunk, free) in self.dead.take() {
+            // SAFETY: all threads of the model have ended.
+            unsafe { free(chunk) };
+        }
+        assert_eq!(self.alive.get(), 0, "chunks were not freed");
+    }
+}
