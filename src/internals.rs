@@ -80,6 +80,8 @@ pub enum Fences {
     Each,
     /// `membarrier(2)`, or what stands for it under loom. `Each` where it is not to be had.
     Expedited,
+    /// No fence in any push, which is what its other orderings have to make do with.
+    None,
 }
 
 impl Fences {
@@ -87,9 +89,9 @@ impl Fences {
         match self {
             Self::Each => Barrier::Fence,
             #[cfg(swaplane_loom)]
-            Self::Expedited => Barrier::Membarrier,
+            Self::Expedited | Self::None => Barrier::Membarrier,
             #[cfg(not(swaplane_loom))]
-            Self::Expedited => Barrier::new(),
+            Self::Expedited | Self::None => Barrier::new(),
         }
     }
 }
@@ -105,7 +107,7 @@ impl<T> Clone for Queue<T> {
 
 impl<T: Send + 'static> Queue<T> {
     pub fn new(capacity: usize, max_batch_size: usize, fences: Fences) -> Self {
-        Self(Arc::new(Shared {
+        let queue = Self(Arc::new(Shared {
             partitions: Arc::new(Partitions::new(Shape {
                 partitions: 1,
                 workers: 1,
@@ -116,7 +118,10 @@ impl<T: Send + 'static> Queue<T> {
             counters: Counters::default(),
             requests: Requests::new(),
             config: Config::default(),
-        }))
+        }));
+        #[cfg(swaplane_loom)]
+        crate::sync::set_expedited(fences == Fences::Expedited);
+        queue
     }
 
     pub fn flusher(&self) -> Flusher<T> {
