@@ -41,7 +41,11 @@ fn park(bound: Option<usize>, fences: Fences, flag: Flag, lanes: u32, ready: u32
             thread.join().unwrap();
         }
         let all = (lanes * (ready + pushes)) as usize;
-        assert!(taken == all || flusher.rung(), "the flusher sleeps on {}", all - taken);
+        assert!(
+            taken == all || flusher.rung(),
+            "the flusher sleeps on {}",
+            all - taken
+        );
         taken += flusher.collect_all().len();
         assert_eq!(taken, all);
     });

@@ -23,8 +23,19 @@ mod imp {
         let begun = std::time::Instant::now();
         let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let c2 = count.clone();
-        builder.check(move || {c2.fetch_add(1, std::sync::atomic::Ordering::Relaxed); f()});
-        if std::env::var("TIMES").is_ok() { eprintln!("{:?} bound {:?} {} executions {:?}", std::thread::current().name(), builder.preemption_bound, count.load(std::sync::atomic::Ordering::Relaxed), begun.elapsed()); }
+        builder.check(move || {
+            c2.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            f()
+        });
+        if std::env::var("TIMES").is_ok() {
+            eprintln!(
+                "{:?} bound {:?} {} executions {:?}",
+                std::thread::current().name(),
+                builder.preemption_bound,
+                count.load(std::sync::atomic::Ordering::Relaxed),
+                begun.elapsed()
+            );
+        }
     }
 
     /// Asserts that each mutant makes its model fail, and that in a way that says something.
@@ -36,12 +47,22 @@ mod imp {
                 Ok(()) => panic!("nothing notices the mutant {mutant:?}"),
                 Err(panic) => match panic.downcast::<String>() {
                     Ok(text) => *text,
-                    Err(panic) => panic.downcast_ref::<&str>().map_or("?", |text| text).to_owned(),
+                    Err(panic) => panic
+                        .downcast_ref::<&str>()
+                        .map_or("?", |text| text)
+                        .to_owned(),
                 },
             };
-            if std::env::var("TIMES").is_ok() { eprintln!("MUTANT {mutant:?} {:?} {}", begun.elapsed(), complaint.lines().next().unwrap()); }
+            if std::env::var("TIMES").is_ok() {
+                eprintln!(
+                    "MUTANT {mutant:?} {:?} {}",
+                    begun.elapsed(),
+                    complaint.lines().next().unwrap()
+                );
+            }
             assert!(
-                !complaint.contains("maximum number of branches") && !complaint.contains("deadlock"),
+                !complaint.contains("maximum number of branches")
+                    && !complaint.contains("deadlock"),
                 "the mutant {mutant:?} only makes its model end badly: {complaint}"
             );
         }

@@ -140,7 +140,9 @@ impl<T: Send + 'static> Queue<T> {
     pub fn push_as(&self, me: &Index, item: T) -> Result<(), PushError<T>> {
         let partitions = &self.0.partitions;
         let lane = partitions.lane_of(me).expect("the table has room");
-        lane.push(item, Ok(()), |item| partitions.push_into(lane, 0, item, false))
+        lane.push(item, Ok(()), |item| {
+            partitions.push_into(lane, 0, item, false)
+        })
     }
 
     pub fn push_shared(&self, item: T) -> Result<(), PushError<T>> {

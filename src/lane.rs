@@ -43,7 +43,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 use crossbeam_utils::CachePadded;
 
-use self::buffer::{Buffer, Chunk, Slot};
+use self::buffer::{Buffer, Chunk, Link, Slot};
 use crate::sync::{
     Arc, AtomicBool, AtomicUsize, Exclusive, Published, UnsafeCell, broken, compiler_fence, fence,
     full, order, torn,
@@ -112,8 +112,16 @@ struct Reading<T> {
 }
 
 struct Cursor<T> {
+    /// Null until an item of the buffer has been read.
     chunk: *mut Chunk<T>,
     at: usize,
+}
+
+impl<T> Cursor<T> {
+    const START: Self = Self {
+        chunk: std::ptr::null_mut(),
+        at: 0,
+    };
 }
 
 // SAFETY: the protocol above gives each part of a lane to one thread at a time (models `lane`,
@@ -124,11 +132,7 @@ unsafe impl<T: Send> Sync for Lane<T> {}
 
 /// A new lane with its two ends; `flags` are up from the first push on.
 pub(crate) fn lane<T>(flags: usize) -> (LaneWriter<T>, LaneReader<T>) {
-    let first = Chunk::first();
-    let buffers = [
-        Arc::new(Buffer::new(first)),
-        Arc::new(Buffer::new(std::ptr::null_mut())),
-    ];
+    let buffers = [Arc::new(Buffer::new()), Arc::new(Buffer::new())];
     let lane = Arc::new(Lane {
         control: CachePadded::new(Control {
             word: AtomicUsize::new(flags),
@@ -140,21 +144,12 @@ pub(crate) fn lane<T>(flags: usize) -> (LaneWriter<T>, LaneReader<T>) {
             taken: 0,
             generation: 0,
             retired: false,
-            cursors: [
-                Cursor {
-                    chunk: first,
-                    at: 0,
-                },
-                Cursor {
-                    chunk: std::ptr::null_mut(),
-                    at: 0,
-                },
-            ],
+            cursors: [Cursor::START; 2],
             swept: 0,
             lean: true,
         }),
     });
-    (LaneWriter::new(lane.clone(), first), LaneReader { lane })
+    (LaneWriter::new(lane.clone()), LaneReader { lane })
 }
 
 /// What anybody may do with a lane.
@@ -170,7 +165,9 @@ impl<T> Lane<T> {
     // carries on the release sequence of the generation.
     pub(crate) fn raise(&self, flags: usize) {
         let word = &self.control.word;
-        if !torn("lane: raised in two steps", word, Relaxed, |word| word | flags) {
+        if !torn("lane: raised in two steps", word, Relaxed, |word| {
+            word | flags
+        }) {
             word.fetch_or(flags, Relaxed);
         }
     }
@@ -178,7 +175,9 @@ impl<T> Lane<T> {
     /// Lowers flags.
     pub(crate) fn lower(&self, flags: usize) {
         let word = &self.control.word;
-        if !torn("lane: lowered in two steps", word, Relaxed, |word| word & !flags) {
+        if !torn("lane: lowered in two steps", word, Relaxed, |word| {
+            word & !flags
+        }) {
             word.fetch_and(!flags, Relaxed);
         }
     }
@@ -203,7 +202,10 @@ pub(crate) struct LaneWriter<T> {
     limit: Cell<usize>,
     /// The slots of the present chunk, moved down so that `count` is an index into them.
     slots: Cell<*const Slot<T>>,
-    chunk: Cell<*const Chunk<T>>,
+    /// Where the next chunk is to hang.
+    link: Cell<*const Link<T>>,
+    /// How many slots the present chunk has, or had.
+    size: Cell<usize>,
     /// The count at which the present chunk ends.
     end: Cell<usize>,
     /// The count up to which items have credit.
@@ -234,21 +236,20 @@ impl Signals {
 }
 
 impl<T> LaneWriter<T> {
-    fn new(lane: Arc<Lane<T>>, first: *mut Chunk<T>) -> Self {
-        // SAFETY: the chunk was made for this lane, which owns it now.
-        let slots = unsafe { Chunk::at(first) }.slots();
+    fn new(lane: Arc<Lane<T>>) -> Self {
         Self {
-            lane,
             seen: Cell::new(0),
             count: Cell::new(0),
             limit: Cell::new(0),
-            slots: Cell::new(slots.as_ptr()),
-            chunk: Cell::new(first),
-            end: Cell::new(slots.len()),
+            slots: Cell::new(std::ptr::null()),
+            link: Cell::new(Arc::as_ptr(&lane.buffers[0])),
+            size: Cell::new(0),
+            end: Cell::new(0),
             funded: Cell::new(0),
             last_lease: Cell::new(0),
             inside: Cell::new(false),
             exclusive: Exclusive::default(),
+            lane,
         }
     }
 
@@ -315,13 +316,11 @@ impl<T> LaneWriter<T> {
 
     fn move_to(&self, generation: usize) {
         let lane = &*self.lane;
-        // SAFETY: the lane owns both buffers, hence whichever this points to; and the flusher
-        // made it ready before it raised the generation (models `lane`, `recycle`).
-        let chunk = unsafe { Chunk::at((*lane.control.active.load()).first()) };
         let count = self.count.get();
-        self.chunk.set(chunk);
-        self.slots.set(chunk.slots().as_ptr().wrapping_sub(count));
-        self.end.set(count.wrapping_add(chunk.slots().len()));
+        // No chunk yet: the first item of this buffer will enter one.
+        self.link.set(lane.control.active.load());
+        self.end.set(count);
+        self.limit.set(count);
         self.seen.set(generation);
         if broken("lane: acked before moved_at") {
             self.lane.progress.acked.store(generation, Release);
@@ -369,9 +368,12 @@ impl<T> LaneWriter<T> {
         debug_assert!(self.has_credit());
         let count = self.count.get();
         if count == self.end.get() {
-            // SAFETY: we are the writer, and in this chunk (model `grow`).
-            let next = unsafe { Chunk::at(Chunk::at(self.chunk.get()).enter_next()) };
-            self.chunk.set(next);
+            // SAFETY: we are the writer, and have come to this link: it is the start of a buffer,
+            // which the lane owns, and which the flusher made ready before it raised the
+            // generation; or the end of the chunk that we are in (models `swap`, `grow`).
+            let next = unsafe { Chunk::at((*self.link.get()).enter(self.size.get())) };
+            self.link.set(&next.end);
+            self.size.set(next.slots().len());
             self.slots.set(next.slots().as_ptr().wrapping_sub(count));
             self.end.set(count.wrapping_add(next.slots().len()));
         }
@@ -511,17 +513,23 @@ impl<T> Reading<T> {
                 published
             };
             let standby = 1 - buffer_of(self.generation);
-            self.read(standby, end.wrapping_sub(self.taken).min(max), out);
+            self.read(lane, standby, end.wrapping_sub(self.taken).min(max), out);
             let read = self.taken == end || broken("lane: recycled before it is read");
             if !(read && (left || broken("lane: recycled without ack"))) {
                 if broken("lane: active read before the retired is complete") {
-                    self.read(1 - standby, published.wrapping_sub(self.taken).min(1), out);
+                    self.read(
+                        lane,
+                        1 - standby,
+                        published.wrapping_sub(self.taken).min(1),
+                        out,
+                    );
                 }
                 return self.taken.wrapping_sub(before);
             }
             // SAFETY: we are the flusher; the writer has left this buffer; all its items are
             // read, so the cursor is in the last chunk entered (models `recycle`, `grow`).
             unsafe { lane.buffers[standby].reset(self.cursors[standby].chunk) };
+            self.cursors[standby] = Cursor::START;
             self.retired = false;
             // Acquired or not, the writer's leave happened after it had published all of that
             // buffer: so this is at least `taken`, which the first reading need not be.
@@ -531,7 +539,12 @@ impl<T> Reading<T> {
         }
         let room = max - self.taken.wrapping_sub(before);
         let active = buffer_of(self.generation);
-        self.read(active, published.wrapping_sub(self.taken).min(room), out);
+        self.read(
+            lane,
+            active,
+            published.wrapping_sub(self.taken).min(room),
+            out,
+        );
         if self.used_a_chunk(lane, active) {
             self.swap(lane);
         }
@@ -545,25 +558,27 @@ impl<T> Reading<T> {
     }
 
     /// Moves the next `n` items of a buffer, which `published` counts, to `out`.
-    fn read(&mut self, buffer: usize, mut n: usize, out: &mut Vec<T>) {
+    fn read(&mut self, lane: &Lane<T>, buffer: usize, mut n: usize, out: &mut Vec<T>) {
         if n == 0 {
             return;
         }
         self.taken = self.taken.wrapping_add(n);
         self.lean = false;
         out.reserve(n);
-        let cursor = &mut self.cursors[buffer];
+        let (start, cursor) = (&lane.buffers[buffer], &mut self.cursors[buffer]);
         while n > 0 {
-            // SAFETY: there is an item to read, so the cursor is in a chunk; the flusher frees
-            // none that a cursor is in (models `grow`, `drop`).
-            let mut chunk = unsafe { Chunk::at(cursor.chunk) };
-            if cursor.at == chunk.slots().len() {
-                // SAFETY: `published`, which we acquired, counts an item behind this chunk.
-                cursor.chunk = unsafe { chunk.entered_next() };
-                cursor.at = 0;
-                // SAFETY: as above.
-                chunk = unsafe { Chunk::at(cursor.chunk) };
-            }
+            // SAFETY: where the cursor is in a chunk, the flusher has not freed it (models `grow`,
+            // `drop`). Where it is not, or at the end, `published`, which we acquired, counts an
+            // item behind the link.
+            let chunk = unsafe {
+                let entered = Chunk::maybe_at(cursor.chunk);
+                if entered.is_none_or(|chunk| cursor.at == chunk.slots().len()) {
+                    let link = entered.map_or(&**start, |chunk| &chunk.end);
+                    cursor.chunk = link.entered();
+                    cursor.at = 0;
+                }
+                Chunk::at(cursor.chunk)
+            };
             let slots = &chunk.slots()[cursor.at..];
             let slots = &slots[..slots.len().min(n)];
             for slot in slots {
@@ -575,7 +590,7 @@ impl<T> Reading<T> {
             n -= slots.len();
             if broken("lane: next chunk entered early") && cursor.at == chunk.slots().len() {
                 // SAFETY: none; a mutant.
-                let next = unsafe { chunk.entered_next() };
+                let next = unsafe { chunk.end.entered() };
                 if !next.is_null() {
                     *cursor = Cursor { chunk: next, at: 0 };
                 }
@@ -585,10 +600,12 @@ impl<T> Reading<T> {
 
     fn used_a_chunk(&self, lane: &Lane<T>, active: usize) -> bool {
         let cursor = &self.cursors[active];
-        // SAFETY: the active buffer has a first chunk, and the cursor is in a chunk.
+        // SAFETY: where the cursor is in a chunk, an item of it was read, so the writer has gone
+        // on from the start of the buffer.
         unsafe {
-            cursor.chunk != lane.buffers[active].first()
-                || cursor.at == Chunk::at(cursor.chunk).slots().len()
+            Chunk::maybe_at(cursor.chunk).is_some_and(|chunk| {
+                cursor.at == chunk.slots().len() || cursor.chunk != lane.buffers[active].entered()
+            })
         }
     }
 
@@ -598,20 +615,7 @@ impl<T> Reading<T> {
         let standby = 1 - active;
         let next = &lane.buffers[standby];
         // SAFETY: the standby is the flusher's; the cursor of the active one is in a chunk.
-        let first = unsafe {
-            let model = Chunk::at(self.cursors[active].chunk);
-            let first = next.first();
-            if first.is_null() || Chunk::at(first).slots().len() < model.slots().len() {
-                // A lane that has grown has use for large chunks on both sides.
-                next.free_all();
-                next.set_first(model.alike());
-            }
-            next.first()
-        };
-        self.cursors[standby] = Cursor {
-            chunk: first,
-            at: 0,
-        };
+        unsafe { next.free_small_spares(Chunk::at(self.cursors[active].chunk).slots().len()) };
         self.generation = self.generation.wrapping_add(GENERATION);
         self.retired = true;
         if broken("lane: generation before the pointer") {
@@ -632,20 +636,16 @@ impl<T> Reading<T> {
     }
 
     fn trim(&mut self, lane: &Lane<T>) {
-        let active = buffer_of(self.generation);
         for (buffer, cursor) in lane.buffers.iter().zip(&self.cursors) {
-            let retired = self.retired && !broken("lane: retired trimmed as a standby");
-            if !retired && !std::ptr::eq(&**buffer, &*lane.buffers[active]) {
-                // SAFETY: this is the standby, whose items are read (models `grow`, `drop`).
-                unsafe { buffer.free_all() };
-                continue;
-            }
-            // SAFETY: the buffer is active or retired, so the cursor is in a chunk; where that
-            // is not the first one, an item of it was read, so the writer came that far. What
-            // it has not entered, `free_spares` takes as the writer would (model `grow`).
-            unsafe {
-                buffer.free_passed(cursor.chunk);
-                Chunk::at(cursor.chunk).free_spares();
+            // SAFETY: the cursor is in a chunk or has not been in one. What the writer has not
+            // entered, `free_spares` takes as the writer would (model `grow`).
+            match unsafe { Chunk::maybe_at(cursor.chunk) } {
+                None => buffer.free_spares(),
+                Some(chunk) => {
+                    // SAFETY: an item of this chunk was read, so the writer came that far.
+                    unsafe { buffer.free_passed(cursor.chunk) };
+                    chunk.end.free_spares();
+                }
             }
         }
         self.lean = true;

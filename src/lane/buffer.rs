@@ -1,14 +1,15 @@
-//! The storage of a lane: append-only lists of chunks.
+//! The storage of a lane: append-only lists of chunks, which hang from links.
 //!
 //! ```text
-//!  buffer.first ──► chunk ──next──► chunk ──next──► chunk ──spare──► chunk ──spare──► ∅
-//!                   └── entered, in order; the writer is in the last ─┘└─ to be entered ─┘
+//!  buffer ──entered──► chunk ──entered──► chunk ──spare──► chunk ──spare──► chunk
+//!                      └─ in use; the writer is in the last ─┘ └── to be entered ──┘
 //! ```
 //!
-//! The writer enters chunk after chunk and links each through `next`, a plain field: the
-//! flusher follows it only once `published` (see `lane`) says that there is an item behind it.
-//! Chunks that nobody has entered hang from the last entered one through `spare`, which either
-//! side may empty: the writer to enter, the flusher to free. Whoever swaps the list out owns it.
+//! A link, at the start of a buffer and at the end of each chunk, knows which chunk the writer
+//! entered next. The flusher follows it only once `published` (see `lane`) says that there is an
+//! item behind it, so it is a plain field. Chunks that nobody has entered hang from the last link
+//! as spare ones. Either side may empty that list, the writer to enter and the flusher to free:
+//! whoever swaps it out owns it. So an idle lane can give back all but the chunk its writer is in.
 
 #![expect(unsafe_code)]
 
@@ -31,16 +32,32 @@ const FEWEST_SLOTS: usize = if cfg!(swaplane_loom) { 2 } else { 1 };
 /// Items without a size would fit a chunk without end.
 const MOST_SLOTS: usize = 1 << 16;
 
-pub(super) struct Chunk<T> {
-    /// The chunk entered after this one; null while there is none.
-    next: UnsafeCell<*mut Chunk<T>>,
-    /// Either the chunks ready to be entered after this one, or null: then there are none, or
-    /// the writer has entered the first of them, or the flusher has freed them.
+/// Where a chunk hangs. The start of a buffer is one.
+pub(super) struct Link<T> {
+    /// The chunk that the writer entered here; null while it has entered none. The writer's to
+    /// set, and once it has gone on the flusher's to move forward.
+    entered: UnsafeCell<*mut Chunk<T>>,
+    /// Either the chunks ready to be entered here, or null: then there are none, or the writer
+    /// has entered the first of them, or the flusher has freed them.
     spare: AtomicPtr<Chunk<T>>,
+}
+
+pub(super) struct Chunk<T> {
+    /// Where the next one hangs.
+    pub(super) end: Link<T>,
     slots: Box<[Slot<T>]>,
     #[cfg(swaplane_loom)]
     life: super::grave::Life,
 }
+
+/// One of the two buffers of a lane.
+pub(super) type Buffer<T> = Link<T>;
+
+// SAFETY: a link leads to chunks of `T`; who may touch which part when is the lane protocol's to
+// say (all models of `lane`), and items cross threads, hence `T: Send`.
+unsafe impl<T: Send> Send for Link<T> {}
+// SAFETY: as above; no `&T` is ever handed out, so `T: Sync` is not needed.
+unsafe impl<T: Send> Sync for Link<T> {}
 
 impl<T> Chunk<T> {
     fn with_slots(count: usize) -> *mut Self {
@@ -48,8 +65,7 @@ impl<T> Chunk<T> {
             .map(|_| Slot::new(MaybeUninit::uninit()))
             .collect();
         Box::into_raw(Box::new(Self {
-            next: UnsafeCell::new(ptr::null_mut()),
-            spare: AtomicPtr::new(ptr::null_mut()),
+            end: Link::new(),
             slots,
             #[cfg(swaplane_loom)]
             life: super::grave::Life::begin(),
@@ -68,7 +84,7 @@ impl<T> Chunk<T> {
             // SAFETY: the memory is kept until the end.
             let dead = unsafe { Self::at(chunk) };
             dead.life.end();
-            dead.next.with_mut(|_| ());
+            dead.end.entered.with_mut(|_| ());
             dead.slots.iter().for_each(|slot| slot.with_mut(|_| ()));
             super::grave::keep(chunk);
         }
@@ -86,51 +102,73 @@ impl<T> Chunk<T> {
         chunk
     }
 
-    /// The first chunk of a new lane.
-    pub(super) fn first() -> *mut Self {
-        Self::with_slots(slots_in(FIRST_CHUNK_BYTES, mem::size_of::<T>()))
-    }
-
-    /// A chunk as large as this one, for a buffer that has given back all of its own.
-    pub(super) fn alike(&self) -> *mut Self {
-        Self::with_slots(self.slots.len())
+    /// # Safety
+    /// The chunk is there, unless the pointer is null.
+    pub(super) unsafe fn maybe_at<'a>(chunk: *const Self) -> Option<&'a Self> {
+        // SAFETY: the caller's promise.
+        (!chunk.is_null()).then(|| unsafe { Self::at(chunk) })
     }
 
     pub(super) fn slots(&self) -> &[Slot<T>] {
         &self.slots
     }
+}
 
-    /// The writer's: enters the next chunk, a spare one if there is one.
+/// How many slots the next chunk of a lane has whose largest so far has `largest`.
+fn next_size<T>(largest: usize) -> usize {
+    let slots_in = |bytes: usize| {
+        let slots = bytes.checked_div(mem::size_of::<T>());
+        slots.unwrap_or(MOST_SLOTS).clamp(FEWEST_SLOTS, MOST_SLOTS)
+    };
+    (largest * 2).clamp(slots_in(FIRST_CHUNK_BYTES), slots_in(LARGEST_CHUNK_BYTES))
+}
+
+impl<T> Link<T> {
+    pub(super) fn new() -> Self {
+        Self {
+            entered: UnsafeCell::new(ptr::null_mut()),
+            spare: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+
+    /// The writer's: enters the next chunk, a spare one if there is one, else one larger than
+    /// those with `size` slots.
     ///
     /// # Safety
-    /// Only the writer of the lane may call it, on the chunk that it is in.
-    pub(super) unsafe fn enter_next(&self) -> *mut Self {
+    /// Only the writer of the lane may call it, on the link that it has come to.
+    pub(super) unsafe fn enter(&self, size: usize) -> *mut Chunk<T> {
         let mut next = self.take_spare();
         if next.is_null() {
-            let largest = slots_in(LARGEST_CHUNK_BYTES, mem::size_of::<T>());
-            next = Self::with_slots(largest.min(self.slots.len() * 2).max(self.slots.len()));
+            next = Chunk::with_slots(next_size::<T>(size));
         }
-        // SAFETY: `next` is written by the writer alone, and read by nobody until `published`
-        // passes the end of this chunk (model `grow`).
-        self.next.with_mut(|link| unsafe { *link = next });
+        // SAFETY: the writer alone writes this now, and nobody reads it until `published` counts
+        // an item behind it (model `grow`).
+        self.entered.with_mut(|entered| unsafe { *entered = next });
         next
     }
 
-    /// The flusher's: the chunk entered after this one.
+    /// The flusher's: the chunk that the writer entered here.
     ///
     /// # Safety
-    /// `published`, loaded with Acquire, must count an item behind the end of this chunk, or
-    /// the writer must have left the buffer for good.
-    pub(super) unsafe fn entered_next(&self) -> *mut Self {
-        // SAFETY: the write in `enter_next` happened before the publication that the caller saw.
-        self.next.with(|link| unsafe { *link })
+    /// `published`, loaded with Acquire, must count an item behind this link, or the writer
+    /// must have left the buffer for good.
+    pub(super) unsafe fn entered(&self) -> *mut Chunk<T> {
+        // SAFETY: the write in `enter` happened before the publication that the caller saw.
+        self.entered.with(|entered| unsafe { *entered })
+    }
+
+    /// # Safety
+    /// As `entered`; and nothing but the flusher may come here any more.
+    unsafe fn set_entered(&self, chunk: *mut Chunk<T>) {
+        // SAFETY: the caller's promise.
+        self.entered.with_mut(|entered| unsafe { *entered = chunk });
     }
 
     /// Takes the whole list of spare chunks, which nobody else can reach then.
     // Relaxed: the list and the chunks in it were last touched by the flusher, or handed to it
     // by the writer's leave of an earlier buffer; both happened before this buffer was
     // published to the writer. Only one of two takers may get it: hence the swap (`grow`).
-    fn take_spare(&self) -> *mut Self {
+    fn take_spare(&self) -> *mut Chunk<T> {
         if broken("chunk: spares taken without a swap") {
             let spare = self.spare.load(Relaxed);
             self.spare.store(ptr::null_mut(), Relaxed);
@@ -139,63 +177,30 @@ impl<T> Chunk<T> {
         self.spare.swap(ptr::null_mut(), Relaxed)
     }
 
-    /// Frees the spare chunks that hang from this one; the writer allocates when it wants more.
+    /// Frees the spare chunks; the writer allocates when it wants more.
     pub(super) fn free_spares(&self) {
         let mut spare = self.take_spare();
         while !spare.is_null() {
             // SAFETY: `take_spare` made this list ours alone; a list of spares is linked through
             // `spare` (model `grow`).
             unsafe {
-                let next = Self::at(spare).take_spare();
-                Self::free(spare);
+                let next = Chunk::at(spare).end.take_spare();
+                Chunk::free(spare);
                 spare = next;
             }
         }
     }
-}
 
-/// How many slots a chunk of about `bytes` has for items of `size`.
-fn slots_in(bytes: usize, size: usize) -> usize {
-    bytes
-        .checked_div(size)
-        .unwrap_or(MOST_SLOTS)
-        .clamp(FEWEST_SLOTS, MOST_SLOTS)
-}
-
-/// One of the two buffers of a lane.
-pub(super) struct Buffer<T> {
-    /// Where the writer starts when it enters; null in a standby that has given all back.
-    /// The flusher's to write, except while the writer might be entering: from the swap that
-    /// made this buffer active to the acknowledgement.
-    first: UnsafeCell<*mut Chunk<T>>,
-}
-
-// SAFETY: a buffer is chunks of `T` behind pointers; who may touch which part when is the lane
-// protocol's to say (all models of `lane`), and items cross threads, hence `T: Send`.
-unsafe impl<T: Send> Send for Buffer<T> {}
-// SAFETY: as above; no `&T` is ever handed out, so `T: Sync` is not needed.
-unsafe impl<T: Send> Sync for Buffer<T> {}
-
-impl<T> Buffer<T> {
-    pub(super) fn new(first: *mut Chunk<T>) -> Self {
-        Self {
-            first: UnsafeCell::new(first),
+    /// Frees the spare chunks of a standby that are smaller than `size`: the lane has grown.
+    ///
+    /// # Safety
+    /// The caller is the flusher, and this is a standby.
+    pub(super) unsafe fn free_small_spares(&self, size: usize) {
+        // SAFETY: nobody else can reach the spare chunks of a standby; they are of one size.
+        let spare = unsafe { Chunk::maybe_at(self.spare.load(Relaxed)) };
+        if spare.is_some_and(|spare| spare.slots().len() < size) {
+            self.free_spares();
         }
-    }
-
-    /// # Safety
-    /// The caller is the flusher, or the writer that enters this buffer or just did.
-    pub(super) unsafe fn first(&self) -> *mut Chunk<T> {
-        // SAFETY: the flusher writes `first` only where the writer cannot be entering (see the
-        // field), and the swap that lets the writer in happens after (models `lane`, `grow`).
-        self.first.with(|first| unsafe { *first })
-    }
-
-    /// # Safety
-    /// The caller is the flusher, and the writer cannot be entering.
-    pub(super) unsafe fn set_first(&self, chunk: *mut Chunk<T>) {
-        // SAFETY: the caller's promise.
-        self.first.with_mut(|first| unsafe { *first = chunk });
     }
 
     /// Makes a buffer that the writer has left, and whose items are all read, ready for the next
@@ -210,23 +215,24 @@ impl<T> Buffer<T> {
         // `drop`).
         unsafe {
             let keep = Chunk::at(last);
-            if let Some(spare) = keep.spare.load(Relaxed).as_ref() {
-                spare.free_spares();
+            if let Some(spare) = Chunk::maybe_at(keep.end.spare.load(Relaxed)) {
+                spare.end.free_spares();
             }
-            let mut first = self.first();
+            let mut first = self.entered();
             while Chunk::at(first).slots().len() < keep.slots().len() {
-                let next = Chunk::at(first).entered_next();
+                let next = Chunk::at(first).end.entered();
                 Chunk::free(first);
                 first = next;
             }
-            self.set_first(first);
             // What was entered becomes spare.
+            self.set_entered(ptr::null_mut());
+            self.spare.store(first, Relaxed);
             let mut pointer = first;
             while pointer != last {
                 let chunk = Chunk::at(pointer);
-                pointer = chunk.entered_next();
-                chunk.next.with_mut(|link| *link = ptr::null_mut());
-                chunk.spare.store(pointer, Relaxed);
+                pointer = chunk.end.entered();
+                chunk.end.set_entered(ptr::null_mut());
+                chunk.end.spare.store(pointer, Relaxed);
             }
         }
     }
@@ -234,41 +240,37 @@ impl<T> Buffer<T> {
     /// Frees the chunks before `keep`, which both sides have passed.
     ///
     /// # Safety
-    /// The caller is the flusher, and both sides have passed every chunk before `keep`; if there
-    /// is one, the writer has thus entered this buffer.
+    /// The caller is the flusher, and has read an item of `keep`: so the writer has entered it.
     pub(super) unsafe fn free_passed(&self, keep: *mut Chunk<T>) {
-        // SAFETY: the writer reads `first` as it enters and `next` of the chunk that it is in;
-        // neither lies before `keep` any more (models `grow`, `drop`).
+        // SAFETY: the writer never looks at a link again that it has passed, nor at a chunk
+        // (models `grow`, `drop`).
         unsafe {
-            let mut chunk = self.first();
-            if chunk == keep && !broken("buffer: trimmed where the writer may be entering") {
-                // And nothing is written: the writer might be entering this buffer now.
-                return;
-            }
+            let mut chunk = self.entered();
             while chunk != keep {
-                let next = Chunk::at(chunk).entered_next();
+                let next = Chunk::at(chunk).end.entered();
                 Chunk::free(chunk);
                 chunk = next;
             }
-            self.set_first(keep);
+            self.set_entered(keep);
         }
     }
 
     /// Frees every chunk.
     ///
     /// # Safety
-    /// The caller is the flusher, the buffer is a standby or the lane is being dropped, and
-    /// its items have been read.
+    /// The lane is being dropped, and its items have been read.
     pub(super) unsafe fn free_all(&self) {
-        // SAFETY: nobody else can reach a chunk of this buffer (models `grow`, `drop`).
+        // SAFETY: nobody else can reach a chunk of this buffer (model `drop`).
         unsafe {
-            let mut chunk = self.first();
-            self.set_first(ptr::null_mut());
+            if !broken("buffer: spares forgotten") {
+                self.free_spares();
+            }
+            let mut chunk = self.entered();
             while !chunk.is_null() {
                 if !broken("buffer: spares forgotten") {
-                    Chunk::at(chunk).free_spares();
+                    Chunk::at(chunk).end.free_spares();
                 }
-                let next = Chunk::at(chunk).entered_next();
+                let next = Chunk::at(chunk).end.entered();
                 Chunk::free(chunk);
                 chunk = next;
             }
