@@ -19,7 +19,10 @@ fn rung(bound: Option<usize>) {
         }
         // Asleep.
         thread.join().unwrap();
-        assert!(came.is_some() || home.rung(), "the flusher waits for a batch that is home");
+        assert!(
+            came.is_some() || home.rung(),
+            "the flusher waits for a batch that is home"
+        );
         assert_eq!(came.or_else(|| home.collect()), Some(vec![1, 2]));
         assert!(!home.is_out());
     });

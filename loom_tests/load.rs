@@ -36,10 +36,7 @@ fn one_lane() {
     load(None, 1);
 }
 
-pub(crate) const MUTANTS: Mutants = &[
-    ("load: reported", one_lane),
-    ("load: wanted", one_lane),
-];
+pub(crate) const MUTANTS: Mutants = &[("load: reported", one_lane), ("load: wanted", one_lane)];
 
 #[test]
 fn mutants() {

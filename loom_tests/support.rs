@@ -18,13 +18,28 @@ mod imp {
     /// Explores all executions in which threads are preempted at most `bound` times.
     pub(crate) fn model(bound: Option<usize>, f: impl Fn() + Send + Sync + 'static) {
         let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = bound;
+        builder.preemption_bound = if std::env::var("ALLNONE").is_ok() {
+            None
+        } else {
+            bound
+        };
         builder.max_branches = 20_000;
         let begun = std::time::Instant::now();
         let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let c2 = count.clone();
-        builder.check(move || {c2.fetch_add(1, std::sync::atomic::Ordering::Relaxed); f()});
-        if std::env::var("TIMES").is_ok() { eprintln!("{:?} bound {:?} {} executions {:?}", std::thread::current().name(), builder.preemption_bound, count.load(std::sync::atomic::Ordering::Relaxed), begun.elapsed()); }
+        builder.check(move || {
+            c2.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            f()
+        });
+        if std::env::var("TIMES").is_ok() {
+            eprintln!(
+                "{:?} bound {:?} {} executions {:?}",
+                std::thread::current().name(),
+                builder.preemption_bound,
+                count.load(std::sync::atomic::Ordering::Relaxed),
+                begun.elapsed()
+            );
+        }
     }
 
     /// Asserts that each mutant makes its model fail, and that in a way that says something.
@@ -36,12 +51,22 @@ mod imp {
                 Ok(()) => panic!("nothing notices the mutant {mutant:?}"),
                 Err(panic) => match panic.downcast::<String>() {
                     Ok(text) => *text,
-                    Err(panic) => panic.downcast_ref::<&str>().map_or("?", |text| text).to_owned(),
+                    Err(panic) => panic
+                        .downcast_ref::<&str>()
+                        .map_or("?", |text| text)
+                        .to_owned(),
                 },
             };
-            if std::env::var("TIMES").is_ok() { eprintln!("MUTANT {mutant:?} {:?} {}", begun.elapsed(), complaint.lines().next().unwrap()); }
+            if std::env::var("TIMES").is_ok() {
+                eprintln!(
+                    "MUTANT {mutant:?} {:?} {}",
+                    begun.elapsed(),
+                    complaint.lines().next().unwrap()
+                );
+            }
             assert!(
-                !complaint.contains("maximum number of branches") && !complaint.contains("deadlock"),
+                !complaint.contains("maximum number of branches")
+                    && !complaint.contains("deadlock"),
                 "the mutant {mutant:?} only makes its model end badly: {complaint}"
             );
         }

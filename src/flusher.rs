@@ -239,7 +239,10 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
             if self.deadline.is_none() {
                 // Batches that wait for another attempt join the rest, to be drained with it.
                 self.courier.rejoin = true;
-                self.core().workers.iter_mut().for_each(Worker::rejoin_waiting);
+                self.core()
+                    .workers
+                    .iter_mut()
+                    .for_each(Worker::rejoin_waiting);
             }
             self.deadline = Some(self.deadline.map_or(at, |earlier| earlier.min(at)));
         }

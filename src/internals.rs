@@ -140,11 +140,18 @@ impl<T: Send + 'static> Queue<T> {
     pub fn push_as(&self, me: &Index, item: T) -> Result<(), PushError<T>> {
         let partitions = &self.0.partitions;
         let lane = partitions.lane_of(me).expect("the table has room");
-        lane.push(item, Ok(()), |item| partitions.push_into(lane, 0, item, false))
+        lane.push(item, Ok(()), |item| {
+            partitions.push_into(lane, 0, item, false)
+        })
     }
 
     pub fn push_shared(&self, item: T) -> Result<(), PushError<T>> {
         self.0.partitions.push_shared(0, item)
+    }
+
+    /// As a thread does that is being torn down.
+    pub fn push_late(&self, item: T) -> Result<(), PushError<T>> {
+        self.0.partitions.push_late(0, item, false)
     }
 
     pub fn reserve(&self) -> impl Future<Output = bool> {

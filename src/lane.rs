@@ -170,7 +170,9 @@ impl<T> Lane<T> {
     // carries on the release sequence of the generation.
     pub(crate) fn raise(&self, flags: usize) {
         let word = &self.control.word;
-        if !torn("lane: raised in two steps", word, Relaxed, |word| word | flags) {
+        if !torn("lane: raised in two steps", word, Relaxed, |word| {
+            word | flags
+        }) {
             word.fetch_or(flags, Relaxed);
         }
     }
@@ -178,7 +180,9 @@ impl<T> Lane<T> {
     /// Lowers flags.
     pub(crate) fn lower(&self, flags: usize) {
         let word = &self.control.word;
-        if !torn("lane: lowered in two steps", word, Relaxed, |word| word & !flags) {
+        if !torn("lane: lowered in two steps", word, Relaxed, |word| {
+            word & !flags
+        }) {
             word.fetch_and(!flags, Relaxed);
         }
     }
@@ -320,8 +324,7 @@ impl<T> LaneWriter<T> {
         let chunk = unsafe { Chunk::at((*lane.control.active.load()).first()) };
         let count = self.count.get();
         self.chunk.set(chunk);
-        self.slots
-            .set(chunk.slots().as_ptr().wrapping_sub(count));
+        self.slots.set(chunk.slots().as_ptr().wrapping_sub(count));
         self.end.set(count.wrapping_add(chunk.slots().len()));
         self.seen.set(generation);
         if broken("lane: acked before moved_at") {
@@ -452,7 +455,10 @@ impl<T> LaneReader<T> {
     /// How many items could be taken now, or somewhat fewer.
     pub(crate) fn available(&self) -> usize {
         // SAFETY: `reading` is this end's alone.
-        let taken = self.lane.reading.with(|reading| unsafe { (*reading).taken });
+        let taken = self
+            .lane
+            .reading
+            .with(|reading| unsafe { (*reading).taken });
         self.lane.published().wrapping_sub(taken)
     }
 
@@ -513,7 +519,8 @@ impl<T> Reading<T> {
             let read = self.taken == end || broken("lane: recycled before it is read");
             if !(read && (left || broken("lane: recycled without ack"))) {
                 if broken("lane: active read before the retired is complete") {
-                    self.read(1 - standby, published.wrapping_sub(self.taken).min(1), out);
+                    published = self.published(lane);
+                    self.read(1 - standby, published.wrapping_sub(self.taken), out);
                 }
                 return self.taken.wrapping_sub(before);
             }

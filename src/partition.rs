@@ -249,9 +249,7 @@ impl<T> Partitions<T> {
     pub(crate) fn push_shared(&self, home: usize, item: T) -> Pushed<T> {
         let mut shared = self.list[home].shared.lock();
         let lane = shared.get_or_insert_with(|| self.birth(home));
-        lane.push(item, Ok(()), |item| {
-            self.push_into(lane, home, item, false)
-        })
+        lane.push(item, Ok(()), |item| self.push_into(lane, home, item, false))
     }
 
     /// A lane for a `Writer`, and its partition.
@@ -307,7 +305,11 @@ impl<T> Partitions<T> {
         let lanes = self.registry.population.load(Relaxed).max(1);
         let waiting = self.load_of(home).now().max(0).cast_unsigned();
         let missing = self.max_batch_size.saturating_sub(waiting);
-        let near = if missing == 0 { usize::MAX } else { missing / 2 };
+        let near = if missing == 0 {
+            usize::MAX
+        } else {
+            missing / 2
+        };
         let want = (last * 2)
             .min(LARGEST_LEASE)
             .min(self.max_batch_size / 4 / lanes)
@@ -319,7 +321,7 @@ impl<T> Partitions<T> {
     }
 
     /// Pushes where there is no lane.
-    fn push_late(&self, home: usize, item: T, prepaid: bool) -> Pushed<T> {
+    pub(crate) fn push_late(&self, home: usize, item: T, prepaid: bool) -> Pushed<T> {
         if !prepaid && !self.credits.try_reserve() {
             let closed = self.list[home].late.lock().closed;
             if closed {
@@ -451,7 +453,10 @@ impl<T> Partitions<T> {
         let in_lanes: u64 = lanes.all.iter().map(|lane| lane.published() as u64).sum();
         let sum = lanes.departed + in_lanes;
         drop(lanes);
-        let late = self.list.iter().map(|partition| partition.late.lock().accepted);
+        let late = self
+            .list
+            .iter()
+            .map(|partition| partition.late.lock().accepted);
         sum + late.sum::<u64>()
     }
 }
@@ -536,10 +541,10 @@ impl<T> Partitions<T> {
         if broken("press: relieved by a plain store") {
             return self.pressed.store(false, Release);
         }
-        // A read-modify-write: either it acquires what `press` released, and the flusher sees
-        // from here on who waits, or it comes before, and `press` rings. With a plain store both
-        // could miss the other.
-        self.pressed.swap(false, order("press: relieved", Acquire));
+        // A read-modify-write: either it comes before `press`, which then rings, or it carries on
+        // what that released, and `is_pressed` sees from here on who waits. With a plain store
+        // both could miss the other.
+        self.pressed.swap(false, Relaxed);
     }
 }
 

@@ -101,9 +101,7 @@ mod imp {
 #[cfg(swaplane_loom)]
 mod imp {
     pub(crate) use loom::sync::Arc;
-    pub(crate) use loom::sync::atomic::{
-        AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, fence,
-    };
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, fence};
     // Holds nothing loom has to see: it is filled by the one thread that owns the place.
     pub(crate) use std::sync::OnceLock;
 

@@ -175,7 +175,13 @@ impl<T: Send + 'static> Worker<T> {
         };
         let size = cut.items.len();
         let batch = Home::lend(&self.home, cut.items, ticket, cut.reason);
-        let attempt = run(courier.sink.clone(), batch, errand, self.home.clone(), ticket);
+        let attempt = run(
+            courier.sink.clone(),
+            batch,
+            errand,
+            self.home.clone(),
+            ticket,
+        );
         counters.attempts.add(1);
         self.set_timer(until);
         self.delivery = Some(Delivery {
