@@ -71,6 +71,11 @@ impl<T> Reader<T> {
     pub fn sweep(&mut self) {
         self.0.sweep();
     }
+
+    /// Which of the two buffers is the active one.
+    pub fn active(&self) -> usize {
+        self.0.active()
+    }
 }
 
 /// How pushes and the flusher order what they do.

@@ -483,6 +483,14 @@ impl<T> LaneReader<T> {
         });
     }
 
+    /// Which of the two buffers is the active one; for models.
+    pub(crate) fn active(&self) -> usize {
+        // SAFETY: `reading` is this end's alone.
+        self.lane
+            .reading
+            .with(|reading| buffer_of(unsafe { (*reading).generation }))
+    }
+
     /// Whether a sweep could free anything.
     pub(crate) fn is_lean(&self) -> bool {
         // SAFETY: `reading` is this end's alone.
