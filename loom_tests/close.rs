@@ -13,7 +13,9 @@ enum Way {
     /// the next push is a fast one; and it meets no lock of the pool, which would be a fence.
     Funded,
     Prepaid,
-    /// Another push is in progress in the same thread; the inner is a late one.
+    /// Where there is no lane.
+    Late,
+    /// A late push from within a push.
     Around,
 }
 
@@ -35,6 +37,7 @@ impl Way {
         match self {
             Self::Push | Self::Funded => note(item, lane.push(queue, item).is_ok()),
             Self::Prepaid => note(item, lane.push_prepaid(queue, item).is_ok()),
+            Self::Late => note(item, queue.push_late(item).is_ok()),
             Self::Around => {
                 let mut inner = false;
                 let push = || inner = lane.push(queue, item + 1).is_ok();
@@ -140,6 +143,7 @@ fn against_a_prepaid_push() {
 
 #[test]
 fn against_a_late_push() {
+    close(None, Fences::Each, Way::Late, 2);
     close(Some(3), Fences::Each, Way::Around, 1);
     close(Some(3), Fences::Expedited, Way::Around, 1);
 }
@@ -164,6 +168,10 @@ fn prepaid_push() {
 }
 
 fn late_push() {
+    close(None, Fences::Each, Way::Late, 1);
+}
+
+fn nested_push() {
     close(Some(2), Fences::Each, Way::Around, 1);
 }
 
@@ -185,7 +193,7 @@ pub(crate) const MUTANTS: Mutants = &[
     ("barrier: no fence", push),
     ("barrier: weak fence", push),
     ("collect: busy ignored", push),
-    ("lane: pushed while inside", late_push),
+    ("lane: pushed while inside", nested_push),
     ("late: closed ignored", late_push),
     ("lane: raised in two steps", swap),
     ("lane: generation in two steps", swap),

@@ -170,7 +170,6 @@ pub(crate) const MUTANTS: Mutants = &[
     ("press", refusal),
     ("press: read", refusal),
     ("press", waiter),
-    ("press: relieved", waiter),
     ("press: relieved by a plain store", waiter),
 ];
 

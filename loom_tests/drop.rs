@@ -67,7 +67,9 @@ fn queue_left(bound: Option<usize>) {
                 // Those that come back are dropped with the error.
                 let push = |item| lane.push(&queue, item).is_ok();
                 push(Item(0, ledger));
-                lane.push_around(Item(2, ledger), || drop(push(inner)));
+                lane.push_around(Item(2, ledger), || {
+                    push(inner);
+                });
                 lane.retire(&queue);
                 queue.push_shared(Item(3, ledger)).is_ok()
             }

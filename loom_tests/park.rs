@@ -54,14 +54,14 @@ fn park(bound: Option<usize>, fences: Fences, flag: Flag, lanes: u32, ready: u32
 #[test]
 fn against_one_lane() {
     park(None, Fences::Each, Flag::StaysUp, 1, 0, 1);
-    park(Some(3), Fences::Each, Flag::StaysUp, 1, 0, 3);
-    park(Some(3), Fences::Each, Flag::ComesDown, 1, 0, 2);
+    park(Some(2), Fences::Each, Flag::StaysUp, 1, 0, 3);
+    park(Some(2), Fences::Each, Flag::ComesDown, 1, 0, 2);
 }
 
 #[test]
 fn against_one_lane_without_a_fence() {
-    park(None, Fences::Expedited, Flag::StaysUp, 1, 5, 1);
-    park(Some(3), Fences::Expedited, Flag::StaysUp, 1, 5, 2);
+    park(Some(4), Fences::Expedited, Flag::StaysUp, 1, 5, 1);
+    park(Some(2), Fences::Expedited, Flag::StaysUp, 1, 5, 2);
     park(Some(3), Fences::Expedited, Flag::ComesDown, 1, 5, 1);
 }
 

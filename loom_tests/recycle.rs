@@ -16,20 +16,20 @@ fn four_swaps() {
 
 #[test]
 fn with_the_rest_of_a_buffer_left_for_later() {
-    swap(Some(3), 6, 5, 2);
+    swap(Some(3), 5, 4, 2);
 }
 
 #[test]
 fn after_a_swap() {
-    swapped(Some(3), 5, 4, 2);
+    swapped(Some(2), 4, 5, 4, 2);
 }
 
 fn recycled() {
-    swapped(None, 4, 3, 100);
+    swapped(None, 2, 4, 3, 100);
 }
 
 fn left_for_later() {
-    swapped(None, 4, 3, 1);
+    swapped(None, 4, 1, 2, 1);
 }
 
 pub(crate) const MUTANTS: Mutants = &[

@@ -71,6 +71,11 @@ impl<T> Reader<T> {
     pub fn sweep(&mut self) {
         self.0.sweep();
     }
+
+    /// Which of the two buffers is the active one.
+    pub fn active(&self) -> usize {
+        self.0.active()
+    }
 }
 
 /// How pushes and the flusher order what they do.
@@ -147,6 +152,11 @@ impl<T: Send + 'static> Queue<T> {
 
     pub fn push_shared(&self, item: T) -> Result<(), PushError<T>> {
         self.0.partitions.push_shared(0, item)
+    }
+
+    /// As a thread does that is being torn down.
+    pub fn push_late(&self, item: T) -> Result<(), PushError<T>> {
+        self.0.partitions.push_late(0, item, false)
     }
 
     pub fn reserve(&self) -> impl Future<Output = bool> {

@@ -481,6 +481,14 @@ impl<T> LaneReader<T> {
         });
     }
 
+    /// Which of the two buffers is the active one; for models.
+    pub(crate) fn active(&self) -> usize {
+        // SAFETY: `reading` is this end's alone.
+        self.lane
+            .reading
+            .with(|reading| buffer_of(unsafe { (*reading).generation }))
+    }
+
     /// Whether a sweep could free anything.
     pub(crate) fn is_lean(&self) -> bool {
         // SAFETY: `reading` is this end's alone.
@@ -517,12 +525,8 @@ impl<T> Reading<T> {
             let read = self.taken == end || broken("lane: recycled before it is read");
             if !(read && (left || broken("lane: recycled without ack"))) {
                 if broken("lane: active read before the retired is complete") {
-                    self.read(
-                        lane,
-                        1 - standby,
-                        published.wrapping_sub(self.taken).min(1),
-                        out,
-                    );
+                    published = self.published(lane);
+                    self.read(lane, 1 - standby, published.wrapping_sub(self.taken), out);
                 }
                 return self.taken.wrapping_sub(before);
             }

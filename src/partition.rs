@@ -321,7 +321,7 @@ impl<T> Partitions<T> {
     }
 
     /// Pushes where there is no lane.
-    fn push_late(&self, home: usize, item: T, prepaid: bool) -> Pushed<T> {
+    pub(crate) fn push_late(&self, home: usize, item: T, prepaid: bool) -> Pushed<T> {
         if !prepaid && !self.credits.try_reserve() {
             let closed = self.list[home].late.lock().closed;
             if closed {
@@ -541,10 +541,10 @@ impl<T> Partitions<T> {
         if broken("press: relieved by a plain store") {
             return self.pressed.store(false, Release);
         }
-        // A read-modify-write: either it acquires what `press` released, and the flusher sees
-        // from here on who waits, or it comes before, and `press` rings. With a plain store both
-        // could miss the other.
-        self.pressed.swap(false, order("press: relieved", Acquire));
+        // A read-modify-write: either it comes before `press`, which then rings, or it carries on
+        // what that released, and `is_pressed` sees from here on who waits. With a plain store
+        // both could miss the other.
+        self.pressed.swap(false, Relaxed);
     }
 }
 
