@@ -73,6 +73,15 @@ fn spares(writer: &Writer<u8>, reader: &mut Reader<u8>) -> Vec<u8> {
     push(writer, 19..=22)
 }
 
+/// The writer is at the end of a retired buffer, and the active one has a spare chunk.
+fn returned(writer: &Writer<u8>, reader: &mut Reader<u8>) -> Vec<u8> {
+    push(writer, 1..=2);
+    reader.take(100);
+    push(writer, 3..=6);
+    reader.take(100);
+    Vec::new()
+}
+
 #[test]
 fn over_three_chunks() {
     grow(Some(2), new, 7, &[Take, Take, Take]);
@@ -95,6 +104,11 @@ fn while_a_retired_buffer_is_swept() {
 }
 
 #[test]
+fn while_a_buffer_to_be_entered_is_swept() {
+    grow(Some(3), returned, 3, &[Sweep, Sweep, Take]);
+}
+
+#[test]
 fn while_spares_are_swept() {
     grow(None, spares, 2, &[Take, Sweep, Sweep]);
     grow(Some(2), spares, 5, &[Take, Sweep, Sweep, Take]);
@@ -104,18 +118,12 @@ fn reading() {
     grow(None, new, 3, &[Take, Take]);
 }
 
-fn sweeping() {
-    grow(None, retired, 2, &[Sweep, Sweep]);
-}
-
 fn sweeping_spares() {
     grow(None, spares, 2, &[Take, Sweep, Sweep]);
 }
 
 pub(crate) const MUTANTS: Mutants = &[
     ("lane: next chunk entered early", reading),
-    ("lane: retired trimmed as a standby", sweeping),
-    ("buffer: trimmed where the writer may be entering", sweeping),
     ("chunk: spares taken without a swap", sweeping_spares),
 ];
 

@@ -79,6 +79,7 @@ fn settled_late() {
 
 pub(crate) const MUTANTS: Mutants = &[
     ("home: rung before the batch is there", bell),
+    ("home: not missed", bell),
     ("home: straggler let in", dropped_late),
     ("home: successor settled", settled_late),
 ];
