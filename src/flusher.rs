@@ -68,6 +68,13 @@ impl<T> Shared<T> {
         first
     }
 
+    /// Closes, and asks for a shutdown within `deadline`.
+    pub(crate) fn shutdown(&self, deadline: Duration) {
+        self.partitions.close();
+        self.requests.shutdown(deadline);
+        self.partitions.bell.notify_one();
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         self.counters.snapshot(|| self.partitions.accepted())
     }
@@ -697,6 +704,14 @@ impl<T: Send + 'static, S> Drop for Flusher<T, S> {
         self.shared.close();
         if let Some(core) = self.core.take() {
             self.shared.requests.end(core);
+        }
+        let held = self.shared.stats().held;
+        if held > 0 {
+            tracing::warn!(
+                queue = self.courier.name,
+                items = held,
+                "the flusher ends before its queue is empty: only a shutdown returns the items"
+            );
         }
         // The senders of `flushes` go now, after the end: who waits looks for what is left.
     }

@@ -378,9 +378,7 @@ impl<T: Send + 'static> Queue<T> {
     /// ```
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport<T> {
         let shared = self.shared();
-        // Before closing, which makes a flusher that holds nothing end at once.
-        shared.requests.shutdown(deadline);
-        shared.close();
+        shared.shutdown(deadline);
         shared.requests.ended().await;
         let returned = shared
             .requests

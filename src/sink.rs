@@ -114,7 +114,7 @@ impl SinkError {
     }
 
     /// The next attempt is to wait for `delay` instead of what the policy says. The limits of
-    /// the policy stay.
+    /// the policy stay. A closure as policy decides by itself.
     pub fn retry_after(error: impl Into<Box<dyn Error + Send + Sync>>, delay: Duration) -> Self {
         Self::new(error, Advice::RetryAfter(delay))
     }

@@ -67,10 +67,13 @@ impl<R> Requests<R> {
         self.notes.lock().closed = true;
     }
 
-    /// Asks for a shutdown within `deadline` from now on.
+    /// Notes that every lane refuses items, and asks for a shutdown within `deadline`.
     pub(crate) fn shutdown(&self, deadline: Duration) {
         let mut notes = self.notes.lock();
-        notes.deadlines.push(deadline);
+        notes.closed = true;
+        if !notes.ended {
+            notes.deadlines.push(deadline);
+        }
     }
 
     /// The flusher's: what has been asked since the last time. What was pushed before is visible
