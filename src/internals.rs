@@ -30,9 +30,10 @@ use crate::thread;
 pub use crate::flusher::collect::Parked;
 pub use crate::thread::Index;
 
+/// Lets the mutant of this name live while `f` runs, which is to catch its panics.
 #[cfg(swaplane_loom)]
-pub mod mutants {
-    pub use crate::sync::mutants::{asked, with};
+pub fn with_mutant<R>(mutant: &'static str, f: impl FnOnce() -> R) -> R {
+    crate::sync::with_mutant(mutant, f)
 }
 
 /// A lane that is nobody's, where pushes run no fence of any kind.

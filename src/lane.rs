@@ -248,7 +248,7 @@ impl<T> LaneWriter<T> {
             funded: Cell::new(0),
             last_lease: Cell::new(0),
             inside: Cell::new(false),
-            exclusive: Exclusive::default(),
+            exclusive: Exclusive::new(),
             lane,
         }
     }

@@ -79,10 +79,14 @@ mod imp {
     }
 
     /// Only models check.
-    #[derive(Debug, Default)]
+    #[derive(Debug)]
     pub(crate) struct Exclusive;
 
     impl Exclusive {
+        pub(crate) const fn new() -> Self {
+            Self
+        }
+
         #[inline(always)]
         pub(crate) fn check(&self) {}
     }
@@ -153,6 +157,10 @@ mod imp {
     pub(crate) struct Exclusive(UnsafeCell<()>);
 
     impl Exclusive {
+        pub(crate) fn new() -> Self {
+            Self::default()
+        }
+
         pub(crate) fn check(&self) {
             self.0.with_mut(|_| ());
         }
@@ -381,40 +389,27 @@ pub(crate) const fn broken(_mutant: &'static str) -> bool {
 }
 
 #[cfg(swaplane_loom)]
-pub(crate) use mutants::broken;
+pub(crate) use mutants::{broken, with_mutant};
 
 #[cfg(swaplane_loom)]
-pub(crate) mod mutants {
+mod mutants {
     //! Which mutant is alive. loom runs all threads of a model on the one that checks it, so
     //! a thread-local serves, and test threads do not disturb each other.
-    use std::cell::{Cell, RefCell};
-    use std::collections::BTreeSet;
+    use std::cell::Cell;
 
     std::thread_local! {
         static ALIVE: Cell<Option<&'static str>> = const { Cell::new(None) };
-        static ASKED: RefCell<BTreeSet<&'static str>> = const { RefCell::new(BTreeSet::new()) };
     }
 
     pub(crate) fn broken(mutant: &'static str) -> bool {
-        ASKED.with(|asked| asked.borrow_mut().insert(mutant));
         ALIVE.get() == Some(mutant)
     }
 
-    /// Lets `mutant` live while `f` runs.
-    pub fn with<R>(mutant: Option<&'static str>, f: impl FnOnce() -> R) -> R {
-        struct Reset;
-        impl Drop for Reset {
-            fn drop(&mut self) {
-                ALIVE.set(None);
-            }
-        }
-        ALIVE.set(mutant);
-        let _reset = Reset;
-        f()
-    }
-
-    /// Every mutant the code has asked for on this thread since the last call.
-    pub fn asked() -> BTreeSet<&'static str> {
-        ASKED.take()
+    /// Lets `mutant` live while `f` runs, which is to catch its panics.
+    pub(crate) fn with_mutant<R>(mutant: &'static str, f: impl FnOnce() -> R) -> R {
+        ALIVE.set(Some(mutant));
+        let result = f();
+        ALIVE.set(None);
+        result
     }
 }

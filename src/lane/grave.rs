@@ -15,7 +15,13 @@ global! {
 #[derive(Default)]
 struct Grave {
     alive: Cell<usize>,
-    dead: RefCell<Vec<(*mut (), unsafe fn(*mut ()))>>,
+    dead: RefCell<Vec<Dead>>,
+}
+
+/// A chunk, of items of whatever type, and what gives its memory back.
+struct Dead {
+    chunk: *mut (),
+    free: unsafe fn(*mut ()),
 }
 
 pub(super) struct Life(Cell<bool>);
@@ -42,7 +48,10 @@ pub(super) fn keep<T>(chunk: *mut Chunk<T>) {
         // SAFETY: it was boxed, is in the list once (`Life::end`), and the list is over.
         drop(unsafe { Box::from_raw(chunk.cast::<Chunk<T>>()) });
     }
-    GRAVE.dead.borrow_mut().push((chunk.cast(), free::<T>));
+    GRAVE.dead.borrow_mut().push(Dead {
+        chunk: chunk.cast(),
+        free: free::<T>,
+    });
 }
 
 impl Drop for Grave {
@@ -51,9 +60,9 @@ impl Drop for Grave {
             // Threads that never ended may still hold pointers.
             return;
         }
-        for (chunk, free) in self.dead.take() {
+        for dead in self.dead.take() {
             // SAFETY: all threads of the model have ended.
-            unsafe { free(chunk) };
+            unsafe { (dead.free)(dead.chunk) };
         }
         assert_eq!(self.alive.get(), 0, "chunks were not freed");
     }
