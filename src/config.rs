@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
+use crate::bounds::{LONGEST, count, duration};
 use crate::error::Violation;
 use crate::retry::Retry;
 
-/// No duration may be longer: `Instant + Duration` has to stay in range.
-pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 const MOST_PARTITIONS: usize = 4096;
 /// What one tokio semaphore can count, on every platform.
 const MOST_CAPACITY: usize = (u32::MAX >> 3) as usize;
@@ -87,27 +86,6 @@ impl Config {
         duration("attempt_timeout", self.attempt_timeout, &mut found);
         self.retry.violations(&mut found);
         found
-    }
-}
-
-fn count(field: &'static str, value: usize, most: usize, found: &mut Vec<Violation>) {
-    if value == 0 || value > most {
-        found.push(Violation {
-            field,
-            value: value.to_string(),
-            bound: format!("from 1 to {most}"),
-        });
-    }
-}
-
-/// Refuses a duration of zero or of more than a year.
-pub(crate) fn duration(field: &'static str, value: Duration, found: &mut Vec<Violation>) {
-    if value.is_zero() || value > LONGEST {
-        found.push(Violation {
-            field,
-            value: format!("{value:?}"),
-            bound: "longer than zero and at most 365 days".to_owned(),
-        });
     }
 }
 

@@ -132,6 +132,7 @@
 mod barrier;
 mod batch;
 mod blocking;
+mod bounds;
 mod builder;
 mod config;
 mod credit;

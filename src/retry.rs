@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::config::{LONGEST, duration};
+use crate::bounds::{LONGEST, duration};
 use crate::error::Violation;
 use crate::sink::{Advice, SinkError};
 use crate::sync::StdArc as Arc;

@@ -4,7 +4,6 @@
 
 use std::cell::{Cell, RefCell};
 
-use super::buffer::Chunk;
 use crate::sync::global;
 
 global! {
@@ -43,14 +42,14 @@ impl Life {
 }
 
 /// Keeps the memory of a chunk that has been freed.
-pub(super) fn keep<T>(chunk: *mut Chunk<T>) {
-    unsafe fn free<T>(chunk: *mut ()) {
+pub(super) fn keep<C>(chunk: *mut C) {
+    unsafe fn free<C>(chunk: *mut ()) {
         // SAFETY: it was boxed, is in the list once (`Life::end`), and the list is over.
-        drop(unsafe { Box::from_raw(chunk.cast::<Chunk<T>>()) });
+        drop(unsafe { Box::from_raw(chunk.cast::<C>()) });
     }
     GRAVE.dead.borrow_mut().push(Dead {
         chunk: chunk.cast(),
-        free: free::<T>,
+        free: free::<C>,
     });
 }
 

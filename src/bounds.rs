@@ -1,0 +1,30 @@
+//! Checks that several settings share.
+
+use std::time::Duration;
+
+use crate::error::Violation;
+
+/// No duration may be longer: `Instant + Duration` has to stay in range.
+pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Refuses zero, and more than `most`.
+pub(crate) fn count(field: &'static str, value: usize, most: usize, found: &mut Vec<Violation>) {
+    if value == 0 || value > most {
+        found.push(Violation {
+            field,
+            value: value.to_string(),
+            bound: format!("from 1 to {most}"),
+        });
+    }
+}
+
+/// Refuses a duration of zero or of more than a year.
+pub(crate) fn duration(field: &'static str, value: Duration, found: &mut Vec<Violation>) {
+    if value.is_zero() || value > LONGEST {
+        found.push(Violation {
+            field,
+            value: format!("{value:?}"),
+            bound: "longer than zero and at most 365 days".to_owned(),
+        });
+    }
+}
