@@ -82,19 +82,19 @@ fn death(bound: Option<usize>, rounds: usize) {
 
 #[test]
 fn while_it_closes() {
-    against_close(Some(3), Fences::Each);
-    against_close(Some(3), Fences::Expedited);
+    against_close(None, Fences::Each);
+    against_close(None, Fences::Expedited);
 }
 
 #[test]
 fn while_it_parks() {
-    against_park(Some(3), Fences::Each);
-    against_park(Some(3), Fences::Expedited);
+    against_park(None, Fences::Each);
+    against_park(None, Fences::Expedited);
 }
 
 #[test]
 fn and_death() {
-    death(Some(3), 2);
+    death(None, 2);
 }
 
 fn closes() {
