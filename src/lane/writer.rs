@@ -1,0 +1,254 @@
+//! The end of a lane that writes; for the protocol see `lane`.
+
+#![expect(unsafe_code)]
+
+use std::cell::Cell;
+use std::fmt;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+
+use super::buffer::{Chunk, Link, Slot};
+use super::{CLOSED, FENCED, Lane, PARKED, generation_of};
+use crate::sync::{Arc, Exclusive, broken, compiler_fence, fence, full, order};
+
+/// The end of a lane that writes. Its cells make it the property of one thread at a time; the
+/// fields are what a push needs, in the order in which it needs them.
+pub(crate) struct LaneWriter<T> {
+    lane: Arc<Lane<T>>,
+    /// The word, without flags, that needs no look.
+    seen: Cell<usize>,
+    /// What `published` is.
+    count: Cell<usize>,
+    /// The count at which a push has to look for room: the end of the chunk, or of the credits.
+    limit: Cell<usize>,
+    /// The slots of the present chunk, moved down so that `count` is an index into them.
+    slots: Cell<*const Slot<T>>,
+    /// Where the next chunk is to hang.
+    link: Cell<*const Link<T>>,
+    /// How many slots the present chunk has, or had.
+    size: Cell<usize>,
+    /// The count at which the present chunk ends.
+    end: Cell<usize>,
+    /// The count up to which items have credit.
+    funded: Cell<usize>,
+    /// How many credits the last lease brought.
+    last_lease: Cell<usize>,
+    /// A slow push is under way: what it calls (an allocator) may push again.
+    inside: Cell<bool>,
+    exclusive: Exclusive,
+}
+
+// SAFETY: the pointers lead into the lane that `lane` keeps alive, and the cells go along with
+// the writer, which is not `Sync` (model `handover`).
+unsafe impl<T: Send> Send for LaneWriter<T> {}
+
+/// What a slow push has seen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Signals(usize);
+
+impl Signals {
+    pub(crate) fn closed(self) -> bool {
+        self.0 & CLOSED != 0 && !broken("lane: closed ignored")
+    }
+
+    pub(crate) fn parked(self) -> bool {
+        self.0 & PARKED != 0 && !broken("lane: parked ignored")
+    }
+}
+
+impl<T> LaneWriter<T> {
+    pub(super) fn new(lane: Arc<Lane<T>>) -> Self {
+        Self {
+            seen: Cell::new(0),
+            count: Cell::new(0),
+            limit: Cell::new(0),
+            slots: Cell::new(std::ptr::null()),
+            link: Cell::new(Arc::as_ptr(&lane.buffers[0])),
+            size: Cell::new(0),
+            end: Cell::new(0),
+            funded: Cell::new(0),
+            last_lease: Cell::new(0),
+            inside: Cell::new(false),
+            exclusive: Exclusive::new(),
+            lane,
+        }
+    }
+
+    pub(crate) fn lane(&self) -> &Arc<Lane<T>> {
+        &self.lane
+    }
+
+    /// Pushes, or leaves the item to `slow`: two loads of the lane, a compare each, and four
+    /// plain stores. The mark is up when `slow` is called.
+    #[inline(always)]
+    pub(crate) fn push<R>(&self, item: T, done: R, slow: impl FnOnce(T) -> R) -> R {
+        self.exclusive.check();
+        self.mark();
+        let count = self.count.get();
+        let word = self.lane.control.word.load(Relaxed);
+        if word == self.seen.get() && count != self.limit.get() {
+            self.put(count, item);
+            self.leave();
+            done
+        } else {
+            slow(item)
+        }
+    }
+
+    /// Begins a slow push: marks the lane busy, moves to the active buffer, and tells which flags
+    /// are up. `None`: this very thread is in a slow push already.
+    pub(crate) fn enter(&self) -> Option<Signals> {
+        self.exclusive.check();
+        if self.inside.replace(true) && !broken("lane: pushed while inside") {
+            return None;
+        }
+        let lane = &*self.lane;
+        self.mark();
+        if lane.control.word.load(Relaxed) & FENCED != 0 && !broken("lane: no fence after the mark")
+        {
+            // Pairs with the fence of `Barrier::heavy`: either we see the flag, or whoever
+            // raised it sees our mark.
+            fence(full("lane: weak fence after the mark"));
+        }
+        // Acquire: pairs with the Release of `Reading::swap`, before which lie the pointer to
+        // the buffer and the state of that buffer.
+        let word = lane
+            .control
+            .word
+            .load(order("lane: generation read", Acquire));
+        if generation_of(word) != self.seen.get() {
+            self.move_to(generation_of(word));
+        }
+        Some(Signals(word))
+    }
+
+    /// Marks the lane busy, before any look at its flags.
+    #[inline(always)]
+    fn mark(&self) {
+        if !broken("lane: not marked") {
+            self.lane.progress.busy.store(true, Relaxed);
+        }
+        // Pairs with `Barrier::heavy`, which makes the processor respect the order that this
+        // asks of the compiler. Where barriers are fences the lane is FENCED.
+        if !broken("lane: no compiler fence after the mark") {
+            compiler_fence(SeqCst);
+        }
+    }
+
+    fn move_to(&self, generation: usize) {
+        let lane = &*self.lane;
+        let count = self.count.get();
+        // No chunk yet: the first item of this buffer will enter one.
+        self.link.set(lane.control.active.load());
+        self.end.set(count);
+        self.limit.set(count);
+        self.seen.set(generation);
+        if broken("lane: acked before moved_at") {
+            self.lane.progress.acked.store(generation, Release);
+        }
+        self.lane.progress.moved_at.store(count, Relaxed);
+        // Release: pairs with the Acquire of `Reading::take`. Behind it lie `moved_at` and our
+        // last touch of the buffer that we leave.
+        self.lane
+            .progress
+            .acked
+            .store(generation, order("lane: acked", Release));
+    }
+
+    /// Whether the next item has a credit.
+    pub(crate) fn has_credit(&self) -> bool {
+        self.funded.get() != self.count.get()
+    }
+
+    /// Gives the lane credits for `n` more items.
+    pub(crate) fn add_credits(&self, n: usize) {
+        self.funded.set(self.funded.get().wrapping_add(n));
+    }
+
+    /// How many credits the last lease brought.
+    pub(crate) fn last_lease(&self) -> usize {
+        self.last_lease.get()
+    }
+
+    /// Gives the lane a lease, which may be none.
+    pub(crate) fn set_lease(&self, n: usize) {
+        self.last_lease.set(n);
+        self.add_credits(n);
+    }
+
+    /// Takes back the credits that no item has used.
+    pub(crate) fn take_credits(&self) -> usize {
+        let unused = self.funded.get().wrapping_sub(self.count.get());
+        self.funded.set(self.count.get());
+        self.limit.set(self.count.get());
+        unused
+    }
+
+    /// Writes an item, in a slow push, where there is credit.
+    pub(crate) fn write(&self, item: T) {
+        debug_assert!(self.has_credit());
+        let count = self.count.get();
+        if count == self.end.get() {
+            // SAFETY: we are the writer, and have come to this link: it is the start of a buffer,
+            // which the lane owns, and which the flusher made ready before it raised the
+            // generation; or the end of the chunk that we are in (models `swap`, `grow`).
+            let next = unsafe { Chunk::at((*self.link.get()).enter(self.size.get())) };
+            self.link.set(&next.end);
+            self.size.set(next.slots().len());
+            self.slots.set(next.slots().as_ptr().wrapping_sub(count));
+            self.end.set(count.wrapping_add(next.slots().len()));
+        }
+        self.put(count, item);
+        let written = self.count.get();
+        let room = self.end.get().wrapping_sub(written);
+        let credit = self.funded.get().wrapping_sub(written);
+        self.limit.set(written.wrapping_add(room.min(credit)));
+    }
+
+    #[inline(always)]
+    fn put(&self, count: usize, item: T) {
+        // SAFETY: `count` is before the end of the chunk, so the slot is in it; and it is ours
+        // until `published` counts it (models `lane`, `grow`).
+        unsafe {
+            let slot = &*self.slots.get().wrapping_add(count);
+            slot.with_mut(|slot| (*slot).write(item));
+        }
+        let written = count.wrapping_add(1);
+        self.count.set(written);
+        // Release: pairs with the Acquire of `Reading::take`. Behind it lie the slot, the link to
+        // its chunk, and `acked`.
+        self.lane
+            .progress
+            .published
+            .store(written, order("lane: published", Release));
+    }
+
+    /// Ends a slow push.
+    pub(crate) fn exit(&self) {
+        self.leave();
+        self.inside.set(false);
+    }
+
+    #[inline(always)]
+    fn leave(&self) {
+        // Release: pairs with the Acquire of `Lane::is_busy`.
+        self.lane
+            .progress
+            .busy
+            .store(false, order("lane: busy cleared", Release));
+    }
+
+    /// Says that there will be no further push.
+    pub(crate) fn say_gone(&self) {
+        // Release: pairs with the Acquire of `LaneReader::is_gone`; `published` lies behind it.
+        self.lane
+            .progress
+            .gone
+            .store(true, order("lane: gone", Release));
+    }
+}
+
+impl<T> fmt::Debug for LaneWriter<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LaneWriter").finish_non_exhaustive()
+    }
+}
