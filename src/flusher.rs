@@ -15,8 +15,9 @@
 pub(crate) mod collect;
 pub(crate) mod deliver;
 pub(crate) mod request;
+mod shared;
+mod shutdown;
 
-use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
@@ -26,17 +27,16 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use self::collect::{Collector, Parked};
+use self::collect::Parked;
 use self::deliver::{Courier, Cut, Outcome, Worker};
-use self::request::{Flushed, Requests};
-use crate::batch::{Home, Reason};
+use self::request::Flushed;
+pub(crate) use self::shared::{Core, Shared};
+use self::shutdown::Drain;
+use crate::batch::Reason;
 use crate::bounds::LONGEST;
-use crate::config::Config;
 use crate::error::FlushError;
-use crate::partition::Partitions;
 use crate::sink::Sink;
-use crate::stats::{Counters, Stats};
-use crate::sync::{Arc, StdArc, broken};
+use crate::sync::{Arc, StdArc};
 
 /// A collection of this many items means that pushes are frequent enough to look for them by
 /// ourselves.
@@ -47,87 +47,6 @@ const SWEEP: Duration = Duration::from_secs(1);
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
 /// How long a shutdown waits beyond its deadline for aborted attempts to end.
 const GRACE: Duration = Duration::from_millis(50);
-
-/// What the handles and the flusher share.
-#[derive(Debug)]
-pub(crate) struct Shared<T> {
-    pub(crate) partitions: Arc<Partitions<T>>,
-    pub(crate) counters: Counters,
-    pub(crate) requests: Requests<Core<T>>,
-    pub(crate) config: Config,
-}
-
-impl<T> Shared<T> {
-    /// Refuses items from now on; whether this call was the first.
-    pub(crate) fn close(&self) -> bool {
-        if broken("close: noted before it is raised") {
-            self.requests.close();
-        }
-        let first = self.partitions.close();
-        self.requests.close();
-        self.partitions.bell.notify_one();
-        first
-    }
-
-    /// Closes, and asks for a shutdown within `deadline`.
-    pub(crate) fn shutdown(&self, deadline: Duration) {
-        self.partitions.close();
-        self.requests.shutdown(deadline);
-        self.partitions.bell.notify_one();
-    }
-
-    pub(crate) fn stats(&self) -> Stats {
-        self.counters.snapshot(|| self.partitions.accepted())
-    }
-}
-
-/// All that holds items, and outlives the task.
-pub(crate) struct Core<T> {
-    collector: Collector<T>,
-    workers: Vec<Worker<T>>,
-    /// What a shutdown is to return.
-    leftovers: Vec<T>,
-}
-
-impl<T: Send + 'static> Core<T> {
-    pub(crate) fn new(partitions: &Arc<Partitions<T>>) -> Self {
-        let home = || Home::new(partitions.bell.clone());
-        Self {
-            collector: Collector::new(partitions.clone()),
-            workers: (0..partitions.workers())
-                .map(|_| Worker::new(home()))
-                .collect(),
-            leftovers: Vec::new(),
-        }
-    }
-
-    /// Takes what the flusher left behind when its runtime was dropped, if it was: what lies in
-    /// the lanes, and what came home from the sink. Nobody else will do it, so this waits for
-    /// pushes in progress and for attempts that are just being dropped, but not for long.
-    pub(crate) fn recover(&mut self, counters: &Counters, patience: Duration) -> Vec<T> {
-        let begun = std::time::Instant::now();
-        let patience = patience.min(2 * GRACE);
-        while (self.collector.is_busy() || self.workers.iter().any(Worker::is_out))
-            && begun.elapsed() < patience
-        {
-            std::thread::sleep(BUSY_PAUSE);
-        }
-        for worker in 0..self.workers.len() {
-            let before = self.leftovers.len();
-            let lost = self.workers[worker].salvage(&mut self.leftovers, |_, _, _| {});
-            self.collector.collect_all(worker, &mut self.leftovers);
-            counters.returned.add(self.leftovers.len() - before);
-            counters.lost.add(lost);
-        }
-        std::mem::take(&mut self.leftovers)
-    }
-}
-
-impl<T> fmt::Debug for Core<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Core").finish_non_exhaustive()
-    }
-}
 
 pub(crate) struct Flusher<T: Send + 'static, S> {
     shared: Arc<Shared<T>>,
@@ -168,14 +87,6 @@ enum Stage {
     Closing,
     /// Everything that was ever accepted has been collected.
     Collected,
-}
-
-/// Where a shutdown is with the sink's `drain`.
-enum Drain {
-    NotYet,
-    /// Under way, with what the batch was put together from: worker, cut, number of items.
-    Running(Vec<(usize, Cut<()>, usize)>),
-    Over,
 }
 
 impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
@@ -426,121 +337,11 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
         }
     }
 
-    // ---- shutdown ----
-
-    /// Once no attempt is in flight and everything is collected, offers all that is left to the
-    /// sink's `drain`.
-    fn try_drain(&mut self) {
-        let stage = self.stage;
-        let core = self.core.as_mut().expect("left behind only on drop");
-        if stage < Stage::Collected || !core.workers.iter().all(Worker::is_idle) {
-            return;
-        }
-        let mut items = Vec::new();
-        let mut parts = Vec::new();
-        let mut first_id = u64::MAX;
-        for (index, worker) in core.workers.iter_mut().enumerate() {
-            for mut cut in worker.outbox.drain(..) {
-                first_id = first_id.min(cut.id);
-                let size = cut.items.len();
-                items.append(&mut cut.items);
-                parts.push((index, cut.with_items(Vec::new()), size));
-            }
-        }
-        if items.is_empty() {
-            self.over();
-            return;
-        }
-        let rest = Cut {
-            id: first_id,
-            items,
-            reason: Reason::Close,
-            attempts: 0,
-            begun: None,
-        };
-        let until = self.deadline.expect("a shutdown is under way");
-        core.workers[0].drain(rest, until, &self.courier, &self.shared.counters);
-        self.drain = Drain::Running(parts);
-    }
-
-    /// The sink has drained what was left, or is not going to.
-    fn over(&mut self) {
-        self.courier.rejoin = false;
-        let Drain::Running(parts) = std::mem::replace(&mut self.drain, Drain::Over) else {
-            return;
-        };
-        let core = self.core();
-        let Some(rest) = core.workers[0].outbox.pop_front() else {
-            return;
-        };
-        // Declined: everything goes back to where it was.
-        let mut items = rest.items.into_iter();
-        for (worker, cut, size) in parts {
-            let items = items.by_ref().take(size).collect();
-            core.workers[worker].outbox.push_back(cut.with_items(items));
-        }
-    }
-
-    /// The deadline has passed: takes everything that is not in somebody's hands.
-    async fn expire(&mut self) {
-        self.core()
-            .workers
-            .iter_mut()
-            .for_each(Worker::rejoin_waiting);
-        self.core().workers.iter_mut().for_each(Worker::abort);
-        let until = Instant::now() + GRACE;
-        let mut pause = pin!(sleep_until(until));
-        let bell = self.shared.partitions.bell.clone();
-        loop {
-            let mut rung = pin!(bell.notified());
-            let late = poll_fn(|context| {
-                // Whatever fails now is not tried again.
-                self.courier.rejoin = true;
-                let news = self.poll_workers(context);
-                if !self.core().workers.iter().any(Worker::is_ending) {
-                    return Poll::Ready(true);
-                }
-                let late = pause.as_mut().poll(context).is_ready();
-                if late || news || rung.as_mut().poll(context).is_ready() {
-                    return Poll::Ready(late);
-                }
-                Poll::Pending
-            })
-            .await;
-            if late {
-                break;
-            }
-        }
-        for worker in self.workers() {
-            self.cut_all(worker, Reason::Close);
-            let flushes = &mut self.flushes;
-            let core = self.core.as_mut().expect("left behind only on drop");
-            let before = core.leftovers.len();
-            let lost = core.workers[worker].salvage(&mut core.leftovers, |id, returned, lost| {
-                for flush in flushes.iter_mut().filter(|flush| id < flush.below) {
-                    flush.undelivered.returned += returned as u64;
-                    flush.undelivered.lost += lost as u64;
-                }
-            });
-            let returned = core.leftovers.len() - before;
-            self.shared.counters.returned.add(returned);
-            self.shared.counters.lost.add(lost);
-            if lost > 0 {
-                tracing::error!(
-                    queue = self.courier.name,
-                    items = lost,
-                    "the sink kept a batch beyond the deadline of the shutdown: it is lost"
-                );
-            }
-        }
-        self.answer();
-    }
+    // ---- outcomes ----
 
     fn is_over(&mut self) -> bool {
         self.stage == Stage::Collected && self.core().workers.iter().all(Worker::is_done)
     }
-
-    // ---- outcomes ----
 
     fn poll_workers(&mut self, context: &mut std::task::Context<'_>) -> bool {
         let mut news = false;

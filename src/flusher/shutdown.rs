@@ -1,0 +1,130 @@
+//! The end: draining what is left, and the deadline.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::deliver::{Cut, Worker};
+use super::{Flusher, GRACE, Stage};
+use crate::batch::Reason;
+use crate::sink::Sink;
+
+/// Where a shutdown is with the sink's `drain`.
+pub(super) enum Drain {
+    NotYet,
+    /// Under way, with what the batch was put together from: worker, cut, number of items.
+    Running(Vec<(usize, Cut<()>, usize)>),
+    Over,
+}
+
+impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
+    /// Once no attempt is in flight and everything is collected, offers all that is left to the
+    /// sink's `drain`.
+    pub(super) fn try_drain(&mut self) {
+        let stage = self.stage;
+        let core = self.core.as_mut().expect("left behind only on drop");
+        if stage < Stage::Collected || !core.workers.iter().all(Worker::is_idle) {
+            return;
+        }
+        let mut items = Vec::new();
+        let mut parts = Vec::new();
+        let mut first_id = u64::MAX;
+        for (index, worker) in core.workers.iter_mut().enumerate() {
+            for mut cut in worker.outbox.drain(..) {
+                first_id = first_id.min(cut.id);
+                let size = cut.items.len();
+                items.append(&mut cut.items);
+                parts.push((index, cut.with_items(Vec::new()), size));
+            }
+        }
+        if items.is_empty() {
+            self.over();
+            return;
+        }
+        let rest = Cut {
+            id: first_id,
+            items,
+            reason: Reason::Close,
+            attempts: 0,
+            begun: None,
+        };
+        let until = self.deadline.expect("a shutdown is under way");
+        core.workers[0].drain(rest, until, &self.courier, &self.shared.counters);
+        self.drain = Drain::Running(parts);
+    }
+
+    /// The sink has drained what was left, or is not going to.
+    pub(super) fn over(&mut self) {
+        self.courier.rejoin = false;
+        let Drain::Running(parts) = std::mem::replace(&mut self.drain, Drain::Over) else {
+            return;
+        };
+        let core = self.core();
+        let Some(rest) = core.workers[0].outbox.pop_front() else {
+            return;
+        };
+        // Declined: everything goes back to where it was.
+        let mut items = rest.items.into_iter();
+        for (worker, cut, size) in parts {
+            let items = items.by_ref().take(size).collect();
+            core.workers[worker].outbox.push_back(cut.with_items(items));
+        }
+    }
+
+    /// The deadline has passed: takes everything that is not in somebody's hands.
+    pub(super) async fn expire(&mut self) {
+        self.core()
+            .workers
+            .iter_mut()
+            .for_each(Worker::rejoin_waiting);
+        self.core().workers.iter_mut().for_each(Worker::abort);
+        let until = Instant::now() + GRACE;
+        let mut pause = pin!(sleep_until(until));
+        let bell = self.shared.partitions.bell.clone();
+        loop {
+            let mut rung = pin!(bell.notified());
+            let late = poll_fn(|context| {
+                // Whatever fails now is not tried again.
+                self.courier.rejoin = true;
+                let news = self.poll_workers(context);
+                if !self.core().workers.iter().any(Worker::is_ending) {
+                    return Poll::Ready(true);
+                }
+                let late = pause.as_mut().poll(context).is_ready();
+                if late || news || rung.as_mut().poll(context).is_ready() {
+                    return Poll::Ready(late);
+                }
+                Poll::Pending
+            })
+            .await;
+            if late {
+                break;
+            }
+        }
+        for worker in self.workers() {
+            self.cut_all(worker, Reason::Close);
+            let flushes = &mut self.flushes;
+            let core = self.core.as_mut().expect("left behind only on drop");
+            let before = core.leftovers.len();
+            let lost = core.workers[worker].salvage(&mut core.leftovers, |id, returned, lost| {
+                for flush in flushes.iter_mut().filter(|flush| id < flush.below) {
+                    flush.undelivered.returned += returned as u64;
+                    flush.undelivered.lost += lost as u64;
+                }
+            });
+            let returned = core.leftovers.len() - before;
+            self.shared.counters.returned.add(returned);
+            self.shared.counters.lost.add(lost);
+            if lost > 0 {
+                tracing::error!(
+                    queue = self.courier.name,
+                    items = lost,
+                    "the sink kept a batch beyond the deadline of the shutdown: it is lost"
+                );
+            }
+        }
+        self.answer();
+    }
+}
