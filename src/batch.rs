@@ -43,6 +43,16 @@ pub struct Batch<T> {
 }
 
 /// Why a batch left.
+///
+/// ```
+/// use swaplane::{Batch, Reason};
+///
+/// fn note(batch: &Batch<String>) {
+///     if batch.reason() == Reason::Full {
+///         eprintln!("the sink is slower than the producers");
+///     }
+/// }
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
@@ -70,12 +80,26 @@ pub(crate) struct Ticket {
 impl<T> Batch<T> {
     /// Tells this batch from every other of the queue, and stays the same across attempts: what
     /// a sink needs to recognise an attempt that had an effect although it failed.
+    ///
+    /// ```
+    /// # use swaplane::Batch;
+    /// fn statement(batch: &Batch<String>) -> String {
+    ///     format!("INSERT INTO batches VALUES ({}) ON CONFLICT DO NOTHING", batch.id())
+    /// }
+    /// ```
     #[must_use]
     pub fn id(&self) -> u64 {
         self.ticket.id
     }
 
     /// The number of this attempt, from 1.
+    ///
+    /// ```
+    /// # use swaplane::Batch;
+    /// fn may_be_there_already(batch: &Batch<String>) -> bool {
+    ///     batch.attempt() > 1
+    /// }
+    /// ```
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.ticket.attempt
@@ -89,6 +113,21 @@ impl<T> Batch<T> {
 
     /// Takes the items for good. This attempt is then the last: with `Ok` the items count as
     /// delivered, with anything else as lost.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (sender, mut rows) = tokio::sync::mpsc::unbounded_channel();
+    /// let queue = swaplane::Queue::builder().spawn_fn(move |batch| {
+    ///     let sent = sender.send(batch.into_vec());
+    ///     async move { Ok(sent?) }
+    /// })?;
+    /// queue.push(1)?;
+    /// queue.flush().await?;
+    /// assert_eq!(rows.recv().await, Some(vec![1]));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn into_vec(mut self) -> Vec<T> {
         let items = std::mem::take(&mut self.items);

@@ -23,6 +23,24 @@ use crate::sink::{BlockingFnSink, FnSink, Sink, SinkError};
 use crate::stats::Counters;
 use crate::sync::{Arc, mpsc};
 
+impl<T: Send + 'static> Queue<T> {
+    /// Begins to set up a queue.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let queue = swaplane::Queue::<String>::builder()
+    ///     .name("lines")
+    ///     .max_batch_size(1000)
+    ///     .spawn_fn(|_batch| async { Ok(()) })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder() -> Builder<T> {
+        Builder::new()
+    }
+}
+
 /// The settings of a [`Queue`] to be. Made by [`Queue::builder`]; ends with one of the `spawn`s.
 ///
 /// ```

@@ -4,6 +4,21 @@ use std::error::Error;
 use std::fmt;
 
 /// Why an item was refused; it comes back.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
+/// use swaplane::PushError;
+///
+/// match queue.push(1) {
+///     Ok(()) => {}
+///     Err(PushError::Full(item)) => println!("{item} has to wait"),
+///     Err(refused) => println!("too late for {}", refused.into_inner()),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum PushError<T> {
@@ -27,12 +42,20 @@ impl<T> PushError<T> {
     }
 
     /// Whether the queue was full: later there may be room.
+    ///
+    /// ```
+    /// assert!(swaplane::PushError::Full(7).is_full());
+    /// ```
     #[must_use]
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full(_))
     }
 
     /// Whether the queue was closed: there will never be room again.
+    ///
+    /// ```
+    /// assert!(swaplane::PushError::Closed(7).is_closed());
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::Closed(_))
@@ -61,6 +84,10 @@ impl<T> fmt::Display for PushError<T> {
 impl<T> Error for PushError<T> {}
 
 /// Why a push was refused, without the item.
+///
+/// ```
+/// assert_eq!(swaplane::Refused::Full.to_string(), "the buffer is full");
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refused {
@@ -80,6 +107,17 @@ impl fmt::Display for Refused {
 }
 
 /// Where `push_all` stopped.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let queue = swaplane::Queue::builder().capacity(4).max_batch_size(3).spawn_fn(|_batch| async { Ok(()) })?;
+/// let error = queue.push_all(0..6).unwrap_err();
+/// assert_eq!((error.accepted, error.reason), (4, swaplane::Refused::Full));
+/// assert_eq!(error.into_inner(), [4, 5]);
+/// # Ok(())
+/// # }
+/// ```
 #[non_exhaustive]
 #[derive(Clone, PartialEq, Eq)]
 pub struct PushAllError<T> {
@@ -151,6 +189,17 @@ impl<T> fmt::Display for PushAllError<T> {
 impl<T> Error for PushAllError<T> {}
 
 /// Why there is no permit.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
+/// # queue.push(1)?;
+/// queue.close();
+/// assert!(queue.reserve().await.is_err_and(|error| error.is_closed()));
+/// # Ok(())
+/// # }
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReserveError {
@@ -175,6 +224,21 @@ impl fmt::Display for ReserveError {
 impl Error for ReserveError {}
 
 /// What a flush covered and did not deliver, by outcome.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use swaplane::{Queue, Retry};
+///
+/// let queue = Queue::<u8>::builder()
+///     .retry(Retry::never())
+///     .spawn_fn(|_batch| async { Err("down")? })?;
+/// queue.push(1)?;
+/// let error = queue.flush().await.unwrap_err();
+/// assert_eq!((error.lost, error.undelivered()), (1, 1));
+/// # Ok(())
+/// # }
+/// ```
 #[non_exhaustive]
 #[must_use]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -215,6 +279,18 @@ impl fmt::Display for FlushError {
 impl Error for FlushError {}
 
 /// Every setting that cannot be used as it is.
+///
+/// ```
+/// let error = swaplane::Queue::<u8>::builder()
+///     .own_thread()
+///     .capacity(0)
+///     .max_batch_size(0)
+///     .spawn_fn(|_batch| async { Ok(()) })
+///     .unwrap_err();
+/// let fields: Vec<_> = error.violations().iter().map(|violation| violation.field).collect();
+/// assert_eq!(fields, ["capacity", "max_batch_size"]);
+/// println!("{error}"); // names each field with its bound and value
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildError {

@@ -5,7 +5,6 @@ use std::hash::Hash;
 use std::time::Duration;
 
 use crate::blocking::block_on;
-use crate::builder::Builder;
 use crate::error::{FlushError, PushAllError, PushError, ReserveError};
 use crate::flusher::Shared;
 use crate::lane::LaneWriter;
@@ -63,22 +62,6 @@ impl<T: Send + 'static> Clone for Queue<T> {
 }
 
 impl<T: Send + 'static> Queue<T> {
-    /// Begins to set up a queue.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let queue = swaplane::Queue::<String>::builder()
-    ///     .name("lines")
-    ///     .max_batch_size(1000)
-    ///     .spawn_fn(|_batch| async { Ok(()) })?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn builder() -> Builder<T> {
-        Builder::new()
-    }
-
     pub(crate) fn new(shared: Arc<Shared<T>>) -> Self {
         Self {
             handle: Arc::new(Handle(shared)),
@@ -99,7 +82,7 @@ impl<T: Send + 'static> Queue<T> {
     /// read-modify-write. About every 64th push leases credits for the next.
     ///
     /// # Errors
-    /// [`PushError::Full`] if [`capacity`](Builder::capacity) items are held, or up to a quarter
+    /// [`PushError::Full`] if [`capacity`](crate::Builder::capacity) items are held, or up to a quarter
     /// less, since other lanes may hold unused credits; [`PushError::Closed`] after
     /// [`close`](Self::close). The item comes back.
     ///
@@ -230,30 +213,82 @@ impl<T: Send + 'static> Queue<T> {
 
     /// How many items are held: waiting, in flight, in backoff. A snapshot; costs a lock and a
     /// look at each lane.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
+    /// queue.push_all(0..3)?;
+    /// assert_eq!(queue.len(), 3);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         usize::try_from(self.stats().held).unwrap_or(usize::MAX)
     }
 
     /// Whether no item is held.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
+    /// queue.push(1)?;
+    /// assert!(!queue.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Whether pushes are refused for good.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
+    /// # queue.push(1)?;
+    /// assert!(!queue.is_closed());
+    /// queue.close();
+    /// assert!(queue.is_closed());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.shared().partitions.is_closed()
     }
 
     /// How many items can be held.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let queue = swaplane::Queue::builder().capacity(1000).spawn_fn(|_batch| async { Ok(()) })?;
+    /// # queue.push(1)?;
+    /// assert_eq!(queue.capacity(), 1000);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.shared().partitions.credits.capacity()
     }
 
     /// The name under which it appears in logs.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let queue = swaplane::Queue::builder().name("lines").spawn_fn(|_batch| async { Ok(()) })?;
+    /// # queue.push(1)?;
+    /// assert_eq!(queue.name(), "lines");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn name(&self) -> &str {
         &self.shared().config.name
@@ -491,6 +526,17 @@ impl<T: Send + 'static> Writer<T> {
     }
 
     /// The queue that it leads into.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
+    /// let mut writer = queue.writer();
+    /// writer.push(1)?;
+    /// writer.queue().flush().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn queue(&self) -> &Queue<T> {
         &self.queue
@@ -560,6 +606,22 @@ impl<T: Send + 'static> fmt::Debug for Permit<T> {
 
 /// What became of everything that a queue ever accepted:
 /// `accepted = delivered + dead_lettered + dropped + lost + returned.len() + returned_elsewhere`.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
+/// # queue.push(1)?;
+/// let report = queue.shutdown(std::time::Duration::from_secs(5)).await;
+/// if !report.is_complete() {
+///     eprintln!("{} lost", report.lost);
+/// }
+/// for item in report.returned {
+///     println!("keep {item} for the next start");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[non_exhaustive]
 #[must_use = "it holds the items that were not delivered"]
 pub struct ShutdownReport<T> {
@@ -582,6 +644,17 @@ pub struct ShutdownReport<T> {
 
 impl<T> ShutdownReport<T> {
     /// Whether every item was delivered.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
+    /// queue.push(1)?;
+    /// let report = queue.shutdown(std::time::Duration::from_secs(5)).await;
+    /// assert!(report.is_complete());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.accepted == self.delivered

@@ -60,6 +60,25 @@ pub trait Sink<T: Send + 'static>: Send + Sync + 'static {
 }
 
 /// Whether an optional method of a sink did the job.
+///
+/// ```
+/// use swaplane::{Batch, Hook, Sink, SinkError};
+///
+/// struct Spool(std::path::PathBuf);
+///
+/// impl Sink<String> for Spool {
+///     async fn send(&self, _: Batch<String>) -> Result<(), SinkError> {
+///         Err("the service is down")?
+///     }
+///
+///     async fn drain(&self, rest: Batch<String>) -> Hook {
+///         match std::fs::write(&self.0, rest.join("\n")) {
+///             Ok(()) => Hook::Handled,
+///             Err(_) => Hook::Declined,
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[must_use]
 pub enum Hook {
@@ -109,17 +128,32 @@ impl SinkError {
     }
 
     /// No attempt at this batch can succeed: it is given up at once.
+    ///
+    /// ```
+    /// assert!(swaplane::SinkError::reject("no such table").is_reject());
+    /// ```
     pub fn reject(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(error, Advice::Reject)
     }
 
     /// The next attempt is to wait for `delay` instead of what the policy says. The limits of
     /// the policy stay. A closure as policy decides by itself.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// let busy = swaplane::SinkError::retry_after("busy", Duration::from_secs(2));
+    /// assert!(!busy.is_reject());
+    /// ```
     pub fn retry_after(error: impl Into<Box<dyn Error + Send + Sync>>, delay: Duration) -> Self {
         Self::new(error, Advice::RetryAfter(delay))
     }
 
     /// The error that it was made from.
+    ///
+    /// ```
+    /// let error: swaplane::SinkError = std::io::Error::other("disk full").into();
+    /// assert!(error.source().is::<std::io::Error>());
+    /// ```
     #[must_use]
     pub fn source(&self) -> &(dyn Error + Send + Sync + 'static) {
         &*self.source

@@ -6,6 +6,19 @@ use crate::sync::{AtomicU64, fence};
 
 /// A snapshot of the counters. Whenever nothing is in progress,
 /// `accepted = delivered + dead_lettered + dropped + returned + lost + held`.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
+/// queue.push_all(0..10)?;
+/// queue.flush().await?;
+/// let stats = queue.stats();
+/// assert_eq!(stats.accepted, stats.delivered + stats.lost + stats.held);
+/// assert_eq!((stats.batches, stats.attempts), (1, 1));
+/// # Ok(())
+/// # }
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Stats {
