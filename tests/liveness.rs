@@ -1,0 +1,79 @@
+//! Nothing waits for a delay that it should not wait for. The delay is an hour here.
+#![cfg(not(swaplane_loom))]
+
+mod common;
+
+use std::time::Instant;
+
+use common::{HOUR, ms, paused, secs, settle, threaded};
+use swaplane::Queue;
+
+/// While somebody waits for room, an item pushed with a permit does not wait for its batch.
+#[test]
+fn a_permit_is_used_while_another_caller_waits() {
+    for (capacity, workers) in [(1, 1), (2, 1), (2, 2), (5, 1), (9, 2)] {
+        paused(async move || {
+            let queue = Queue::<usize>::builder()
+                .capacity(capacity)
+                .max_batch_size(usize::MAX)
+                .max_delay(HOUR)
+                .max_in_flight(workers)
+                .spawn_fn(|_batch| async { Ok(()) })
+                .unwrap();
+            let begun = tokio::time::Instant::now();
+            let mut permits = Vec::new();
+            for _ in 0..capacity {
+                permits.push(queue.reserve().await.unwrap());
+            }
+            let waiter = tokio::spawn({
+                let queue = queue.clone();
+                async move { queue.reserve().await.unwrap().push(capacity).unwrap() }
+            });
+            settle().await;
+            for (item, permit) in permits.into_iter().enumerate() {
+                permit.push(item).unwrap();
+                settle().await;
+                assert!(waiter.is_finished(), "of {capacity}, {item} made no room");
+            }
+            assert!(begun.elapsed() < secs(1));
+            let report = queue.shutdown(secs(5)).await;
+            assert_eq!(report.delivered, capacity as u64 + 1);
+        });
+    }
+}
+
+/// However many lanes hold leases that they do not use, a full batch is noticed, at the latest when
+/// a quarter more than one waits.
+#[test]
+fn a_full_batch_is_noticed_beside_idle_lanes() {
+    for size in [2, 3, 10, 100, 500] {
+        for (lanes, workers) in [(1, 1), (3, 1), (20, 1), (3, 3), (20, 3)] {
+            threaded(2, async move || {
+                let queue = Queue::<usize>::builder()
+                    .capacity(10_000)
+                    .max_batch_size(size)
+                    .max_delay(HOUR)
+                    .max_in_flight(workers)
+                    .spawn_fn(|_batch| async { Ok(()) })
+                    .unwrap();
+                let mut writers: Vec<_> = (0..lanes).map(|_| queue.writer()).collect();
+                for round in 0..20 {
+                    for writer in &mut writers {
+                        writer.push_all(0..round % 4).unwrap();
+                    }
+                }
+                queue.flush().await.unwrap();
+                writers[0].push_all(0..4 * size).unwrap();
+                let begun = Instant::now();
+                while queue.len() > size + size / 4 {
+                    let held = queue.len();
+                    assert!(
+                        begun.elapsed() < secs(20),
+                        "{held} held, batches of {size}, {lanes} lanes"
+                    );
+                    tokio::time::sleep(ms(1)).await;
+                }
+            });
+        }
+    }
+}
