@@ -39,7 +39,7 @@ impl Barrier {
     }
 
     /// Orders everything before it before everything after it, as any push sees the two.
-    // Pairs with the fences, of the compiler or the processor, in `LaneWriter::push` and
+    // Pairs with the fences, of the compiler or the processor, in `LaneWriter::mark` and
     // `LaneWriter::enter`.
     pub(crate) fn heavy(self) {
         match self {

@@ -98,7 +98,7 @@ struct Progress {
     gone: AtomicBool,
 }
 
-// SAFETY: the protocol above gives each part of a lane to one thread at a time (models `lane`,
+// SAFETY: the protocol above gives each part of a lane to one thread at a time (models `swap`,
 // `recycle`, `grow`, `handover`); items cross threads, hence `T: Send`.
 unsafe impl<T: Send> Send for Lane<T> {}
 // SAFETY: as above; no `&T` is ever handed out, so `T: Sync` is not needed.

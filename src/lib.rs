@@ -94,8 +94,8 @@
 //! active. The writer appends to the active one. The flusher reads behind it in place and, once a
 //! chunk is used up, swaps the buffers; the writer finds out at its next push, leaves the old
 //! buffer for good, and says so. Only then is that buffer reset. So there is no guard and no grace
-//! period, and neither side waits. The protocol is in `lane`, its storage in `lane/buffer`; these
-//! and `lane/table` are the only files with unsafe code.
+//! period, and neither side waits. The protocol is told in `lane`; its two ends, its storage and
+//! the table of the threads' lanes lie below it. Nothing else has unsafe code.
 //!
 //! A **partition**, one for each CPU unless you say otherwise, holds the lanes of the threads whose
 //! number falls to it, and one lane behind a mutex for the keys that do. It belongs to one worker,

@@ -54,7 +54,7 @@ pub(super) struct Chunk<T> {
 pub(super) type Buffer<T> = Link<T>;
 
 // SAFETY: a link leads to chunks of `T`; who may touch which part when is the lane protocol's to
-// say (all models of `lane`), and items cross threads, hence `T: Send`.
+// say (models `swap` to `drop`), and items cross threads, hence `T: Send`.
 unsafe impl<T: Send> Send for Link<T> {}
 // SAFETY: as above; no `&T` is ever handed out, so `T: Sync` is not needed.
 unsafe impl<T: Send> Sync for Link<T> {}

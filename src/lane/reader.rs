@@ -203,7 +203,7 @@ impl<T> Reading<T> {
             let slots = &slots[..slots.len().min(n)];
             for slot in slots {
                 // SAFETY: `published`, which we acquired, counts this item, and `taken` did
-                // not: it was written, and is read once (models `lane`, `drop`).
+                // not: it was written, and is read once (models `swap`, `drop`).
                 out.push(slot.with(|slot| unsafe { (*slot).assume_init_read() }));
             }
             cursor.at += slots.len();

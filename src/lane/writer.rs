@@ -207,7 +207,7 @@ impl<T> LaneWriter<T> {
     #[inline(always)]
     fn put(&self, count: usize, item: T) {
         // SAFETY: `count` is before the end of the chunk, so the slot is in it; and it is ours
-        // until `published` counts it (models `lane`, `grow`).
+        // until `published` counts it (models `swap`, `grow`).
         unsafe {
             let slot = &*self.slots.get().wrapping_add(count);
             slot.with_mut(|slot| (*slot).write(item));
