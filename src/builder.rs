@@ -89,6 +89,10 @@ impl<T: Send + 'static> Builder<T> {
     }
 
     /// The name in logs; `swaplane` by default.
+    ///
+    /// ```
+    /// let builder = swaplane::Queue::<u8>::builder().name("clicks");
+    /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.config.name = name.into();
         self
@@ -96,6 +100,10 @@ impl<T: Send + 'static> Builder<T> {
 
     /// How many partitions there are, 1 to 4096. By default the number of CPUs, or
     /// `max_in_flight` if that is larger. Keyed pushes of one partition share a lock.
+    ///
+    /// ```
+    /// let builder = swaplane::Queue::<u8>::builder().partitions(8);
+    /// ```
     pub fn partitions(mut self, partitions: usize) -> Self {
         self.config.partitions = Some(partitions);
         self
@@ -104,6 +112,10 @@ impl<T: Send + 'static> Builder<T> {
     /// How many items may be held in all: waiting, in flight and in backoff; 100 000 by default.
     /// A hard bound. Up to a quarter of it may lie unused in lanes, so with several of them
     /// [`Full`](crate::PushError::Full) can come that much early.
+    ///
+    /// ```
+    /// let builder = swaplane::Queue::<u8>::builder().capacity(10_000).max_batch_size(7_500);
+    /// ```
     pub fn capacity(mut self, capacity: usize) -> Self {
         self.config.capacity = capacity;
         self
@@ -111,6 +123,10 @@ impl<T: Send + 'static> Builder<T> {
 
     /// How many items a batch has at most; 500 by default. At most three quarters of the
     /// capacity; or `usize::MAX`, with which a batch is everything that waits.
+    ///
+    /// ```
+    /// let builder = swaplane::Queue::<u8>::builder().max_batch_size(usize::MAX);
+    /// ```
     pub fn max_batch_size(mut self, items: usize) -> Self {
         self.config.max_batch_size = items;
         self
@@ -119,6 +135,12 @@ impl<T: Send + 'static> Builder<T> {
     /// How long the first item of a batch waits for more; 50 ms by default. With zero the sink
     /// gets whatever is there the moment it is free: no added latency when there is little to
     /// do, and batches that grow with the load.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// let builder = swaplane::Queue::<u8>::builder().max_delay(Duration::from_millis(5));
+    /// let adaptive = swaplane::Queue::<u8>::builder().max_delay(Duration::ZERO);
+    /// ```
     pub fn max_delay(mut self, delay: Duration) -> Self {
         self.config.max_delay = delay;
         self
@@ -126,12 +148,21 @@ impl<T: Send + 'static> Builder<T> {
 
     /// How many batches may be in flight at once, 1 by default. Each partition belongs to one of
     /// as many workers, which has one unfinished batch at a time: so order is kept.
+    ///
+    /// ```
+    /// let builder = swaplane::Queue::<u8>::builder().max_in_flight(4);
+    /// ```
     pub fn max_in_flight(mut self, batches: usize) -> Self {
         self.config.max_in_flight = batches;
         self
     }
 
     /// How long an attempt may take before it is cancelled and counts as failed; 10 s by default.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// let builder = swaplane::Queue::<u8>::builder().attempt_timeout(Duration::from_secs(2));
+    /// ```
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.config.attempt_timeout = timeout;
         self
@@ -152,6 +183,14 @@ impl<T: Send + 'static> Builder<T> {
     }
 
     /// Runs the flusher and the attempts on this runtime rather than the current one.
+    ///
+    /// ```
+    /// let runtime = tokio::runtime::Runtime::new()?;
+    /// let queue = swaplane::Queue::<u8>::builder()
+    ///     .runtime(runtime.handle().clone())
+    ///     .spawn_fn(|_batch| async { Ok(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.home = Runtime::Given(runtime);
         self
@@ -160,6 +199,15 @@ impl<T: Send + 'static> Builder<T> {
     /// Runs the flusher and the attempts on a thread of their own, for programs without a
     /// runtime. A sink that blocks that thread delays timeouts and deadlines too; one made by
     /// [`spawn_blocking_fn`](Self::spawn_blocking_fn) does not.
+    ///
+    /// ```
+    /// let queue = swaplane::Queue::<u8>::builder()
+    ///     .own_thread()
+    ///     .spawn_fn(|_batch| async { Ok(()) })?;
+    /// queue.push(1)?;
+    /// queue.flush_blocking()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn own_thread(mut self) -> Self {
         self.home = Runtime::OwnThread;
         self

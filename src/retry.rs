@@ -63,11 +63,22 @@ impl Retry {
     }
 
     /// One attempt only.
+    ///
+    /// ```
+    /// let retry = swaplane::Retry::never();
+    /// ```
     pub fn never() -> Self {
         Self::exponential().max_attempts(1)
     }
 
     /// Whatever the closure says; see [`Retry`].
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// let retry = swaplane::Retry::from_fn(|attempt, _error| {
+    ///     (attempt < 3).then_some(Duration::from_secs(1))
+    /// });
+    /// ```
     pub fn from_fn<F>(policy: F) -> Self
     where
         F: Fn(u32, &SinkError) -> Option<Duration> + Send + Sync + 'static,
@@ -77,32 +88,59 @@ impl Retry {
 
     /// The limit of the first delay; 100 ms by default. No effect on a closure, as with all the
     /// setters below.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// let retry = swaplane::Retry::exponential().min_delay(Duration::from_millis(10));
+    /// ```
     pub fn min_delay(self, delay: Duration) -> Self {
         self.set(|policy| policy.min_delay = delay)
     }
 
     /// The limit of every delay; 30 s by default.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// let retry = swaplane::Retry::exponential().max_delay(Duration::from_secs(5));
+    /// ```
     pub fn max_delay(self, delay: Duration) -> Self {
         self.set(|policy| policy.max_delay = delay)
     }
 
     /// By what the limit grows from one delay to the next; 2 by default.
+    ///
+    /// ```
+    /// let retry = swaplane::Retry::exponential().factor(1.5);
+    /// ```
     pub fn factor(self, factor: f32) -> Self {
         self.set(|policy| policy.factor = factor)
     }
 
     /// Whether a delay is a random part of its limit (the default), or all of it.
+    ///
+    /// ```
+    /// let retry = swaplane::Retry::exponential().jitter(false);
+    /// ```
     pub fn jitter(self, jitter: bool) -> Self {
         self.set(|policy| policy.jitter = jitter)
     }
 
     /// How many attempts there are at most, the first one included; unlimited by default.
+    ///
+    /// ```
+    /// let retry = swaplane::Retry::exponential().max_attempts(5);
+    /// ```
     pub fn max_attempts(self, attempts: u32) -> Self {
         self.set(|policy| policy.max_attempts = attempts)
     }
 
     /// How long after the start of the first attempt another one may begin; 5 minutes by
     /// default.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// let retry = swaplane::Retry::exponential().max_elapsed(Duration::from_secs(60));
+    /// ```
     pub fn max_elapsed(self, elapsed: Duration) -> Self {
         self.set(|policy| policy.max_elapsed = elapsed)
     }
