@@ -13,7 +13,8 @@ use crate::sync::{Arc, Mutex, Notify, broken};
 /// fails, times out, panics or is cancelled loses nothing, and a retry needs neither `T: Clone`
 /// nor `T: Sync`. The next attempt waits until the batch is home: it never overlaps this one.
 ///
-/// After an attempt that returned `Ok` the items are dropped.
+/// After an attempt that returned `Ok` the items are dropped. What an attempt changes in them, by
+/// `DerefMut`, the next one finds changed.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -66,7 +67,7 @@ pub enum Reason {
     Flush,
     /// The queue was full, or somebody waited for room.
     Full,
-    /// The queue was closed.
+    /// The queue was closed. Also the reason of what [`drain`](crate::Sink::drain) gets.
     Close,
 }
 
@@ -79,7 +80,8 @@ pub(crate) struct Ticket {
 
 impl<T> Batch<T> {
     /// Tells this batch from every other of the queue, and stays the same across attempts: what
-    /// a sink needs to recognise an attempt that had an effect although it failed.
+    /// a sink needs to recognise an attempt that had an effect although it failed. (The batch
+    /// that [`drain`](crate::Sink::drain) gets is the exception.)
     ///
     /// ```
     /// # use swaplane::Batch;
@@ -106,6 +108,21 @@ impl<T> Batch<T> {
     }
 
     /// Why the batch left when it did.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (sender, mut reasons) = tokio::sync::mpsc::unbounded_channel();
+    /// let queue = swaplane::Queue::<u8>::builder().spawn_fn(move |batch| {
+    ///     let sent = sender.send(batch.reason());
+    ///     async move { Ok(sent?) }
+    /// })?;
+    /// queue.push(1)?;
+    /// queue.flush().await?;
+    /// assert_eq!(reasons.recv().await, Some(swaplane::Reason::Flush));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn reason(&self) -> Reason {
         self.reason

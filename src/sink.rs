@@ -52,7 +52,17 @@ pub trait Sink<T: Send + 'static>: Send + Sync + 'static {
     /// order: for a sink that can put it somewhere faster, or safer, than `send` would.
     ///
     /// [`Hook::Handled`] counts it as delivered. With [`Hook::Declined`], the default, and after
-    /// a panic, what is left goes through `send` until the deadline of the shutdown.
+    /// a panic, what is left goes through `send` until the deadline of the shutdown, in the
+    /// batches and with the attempt numbers that it had. [`Hook`] has an example.
+    ///
+    /// `rest` has the id of the first batch in it, though it is more than that batch, and attempt
+    /// number 1, though some of it may have been tried. So do not take it for known by its id: to
+    /// skip it would lose what was never written. It does not count in
+    /// [`Stats::attempts`](crate::Stats::attempts).
+    ///
+    /// # Cancel safety
+    /// The future is dropped at the deadline of the shutdown, not at `attempt_timeout`. `rest` is
+    /// then returned to the caller, though some of it may have been put where it was to go.
     fn drain(&self, rest: Batch<T>) -> impl Future<Output = Hook> + Send {
         drop(rest);
         std::future::ready(Hook::Declined)
@@ -160,6 +170,11 @@ impl SinkError {
     }
 
     /// Whether it says that no attempt can succeed.
+    ///
+    /// ```
+    /// let error: swaplane::SinkError = "connection lost".into();
+    /// assert!(!error.is_reject());
+    /// ```
     #[must_use]
     pub fn is_reject(&self) -> bool {
         self.advice == Advice::Reject
@@ -238,6 +253,20 @@ impl<T: Send + 'static, S: Sink<T>> DynSink<T> for S {
 
 impl<T: Send + 'static> BoxSink<T> {
     /// Hides the type of `sink`.
+    ///
+    /// ```
+    /// # use swaplane::{Batch, BoxSink, Sink, SinkError};
+    /// # struct Null;
+    /// # struct Print;
+    /// # impl Sink<u8> for Null {
+    /// #     async fn send(&self, _: Batch<u8>) -> Result<(), SinkError> { Ok(()) }
+    /// # }
+    /// # impl Sink<u8> for Print {
+    /// #     async fn send(&self, _: Batch<u8>) -> Result<(), SinkError> { Ok(()) }
+    /// # }
+    /// # let dry_run = true;
+    /// let sink = if dry_run { BoxSink::new(Null) } else { BoxSink::new(Print) };
+    /// ```
     pub fn new(sink: impl Sink<T>) -> Self {
         Self(Box::new(sink))
     }
