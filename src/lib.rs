@@ -78,11 +78,11 @@
 //!   batch at a time.
 //! - **Full comes early.** Lanes take credit by the handful, and up to a quarter of the capacity
 //!   may lie in them unused.
-//! - **Memory per writer.** Each thread that pushes and each [`Writer`] has two buffers; a thread's
-//!   lane stays for the next thread. With very many writers of few items, share a queue handle and
-//!   push by key.
+//! - **Memory per writer.** Each thread that pushes and each [`Writer`] has a lane of some hundred
+//!   bytes, and a chunk from its first push on; a thread's lane stays for the next thread. With
+//!   very many writers of few items, share a queue handle and push by key.
 //! - **Bursts are remembered.** A lane keeps the chunks it has grown to until it has been idle for
-//!   a second or two.
+//!   a second or two, and then the one that its writer is in, which can have grown to 64 KiB.
 //! - **Looking costs.** [`len`](Queue::len) and [`stats`](Queue::stats) visit every lane: a price
 //!   for pushes that count nothing.
 //! - **A batch waits for its predecessor.** With `max_in_flight` 1 a batch that fails holds up all

@@ -110,6 +110,9 @@ impl<T: Send + 'static> Queue<T> {
     /// # Errors
     /// As [`push`](Self::push).
     ///
+    /// # Panics
+    /// Only if hashing the key does, which is before any lock is taken.
+    ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -191,7 +194,9 @@ impl<T: Send + 'static> Queue<T> {
     }
 
     /// A lane of its own, for a thread or task that pushes much: the fastest way in, with an
-    /// order of its own. Costs an allocation of some hundred bytes; the lane ends with it.
+    /// order of its own. Costs some hundred bytes; its first push adds a chunk of 512, or of one
+    /// item where that is larger. It may grow to chunks of 64 KiB, of which it keeps one while it
+    /// is idle. The lane ends with the writer.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -211,8 +216,8 @@ impl<T: Send + 'static> Queue<T> {
         }
     }
 
-    /// How many items are held: waiting, in flight, in backoff. A snapshot; costs a lock and a
-    /// look at each lane.
+    /// How many items are held: waiting, in flight, in backoff. A snapshot; costs what
+    /// [`stats`](Self::stats) does.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -228,7 +233,7 @@ impl<T: Send + 'static> Queue<T> {
         usize::try_from(self.stats().held).unwrap_or(usize::MAX)
     }
 
-    /// Whether no item is held.
+    /// Whether no item is held. Costs what [`stats`](Self::stats) does.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -244,7 +249,7 @@ impl<T: Send + 'static> Queue<T> {
         self.len() == 0
     }
 
-    /// Whether pushes are refused for good.
+    /// Whether pushes are refused for good. Costs a lock.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -294,7 +299,8 @@ impl<T: Send + 'static> Queue<T> {
         &self.shared().config.name
     }
 
-    /// What has become of all items so far. Costs a lock and a look at each lane.
+    /// What has become of all items so far. Costs a lock, one more for each partition, and a look
+    /// at each lane.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -371,6 +377,8 @@ impl<T: Send + 'static> Queue<T> {
     /// after this has returned is refused; one that races it is refused, or accepted and then
     /// delivered like any other. What is held is sent without delay, and then the flusher ends.
     ///
+    /// Costs a lock, one more for each partition, a store into each lane, and a system call.
+    ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -394,8 +402,9 @@ impl<T: Send + 'static> Queue<T> {
     /// the attempt may have had an effect; a batch that the sink still has is counted as lost.
     ///
     /// Any number of callers may ask; the earliest deadline counts; one of them gets the
-    /// returned items. Also works where the runtime of the queue is gone, and can be polled on
-    /// any runtime, or on none.
+    /// returned items. Can be polled on any runtime, or on none. Also works where the runtime of
+    /// the queue is gone; then it may block its thread for up to 100 ms, or for `deadline` if that
+    /// is shorter, while pushes in progress end and the last attempts are dropped.
     ///
     /// # Cancel safety
     /// The shutdown goes on without its caller; the next caller gets the report.
@@ -475,6 +484,20 @@ fn push_all<T>(
 
 /// An owned lane into a [`Queue`]: one thread or task at a time pushes, in an order of its own.
 /// Keeps the queue open. Made by [`Queue::writer`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
+/// let mut writer = queue.writer();
+/// tokio::spawn(async move {
+///     // Wherever the task goes its order goes with it.
+///     (0..100).try_for_each(|n| writer.push(n))
+/// })
+/// .await??;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a writer that is dropped has pushed nothing"]
 pub struct Writer<T: Send + 'static> {
     lane: LaneWriter<T>,
@@ -558,7 +581,19 @@ impl<T: Send + 'static> fmt::Debug for Writer<T> {
 }
 
 /// Room for one item, held until it is used or dropped. Keeps the queue open. Made by
-/// [`Queue::reserve`].
+/// [`Queue::reserve`]. It counts against the capacity, though not in [`Queue::len`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let queue = swaplane::Queue::builder().capacity(1).max_batch_size(1).spawn_fn(|_batch| async { Ok(()) })?;
+/// let permit = queue.reserve().await?;
+/// assert!(queue.push(1).is_err_and(|error| error.is_full()));
+/// drop(permit);
+/// queue.push(1)?;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a permit that is dropped gives its room back"]
 pub struct Permit<T: Send + 'static> {
     queue: Queue<T>,
@@ -629,9 +664,9 @@ pub struct ShutdownReport<T> {
     pub accepted: u64,
     /// Items that the sink has taken.
     pub delivered: u64,
-    /// Items that a dead-letter hook has taken.
+    /// Items that a dead-letter hook has taken; there is none in this version.
     pub dead_lettered: u64,
-    /// Items dropped by a policy that the user chose.
+    /// Items dropped by a policy that the user chose; there is none in this version.
     pub dropped: u64,
     /// Items given up, or kept by the sink.
     pub lost: u64,
