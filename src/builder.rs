@@ -41,7 +41,8 @@ impl<T: Send + 'static> Queue<T> {
     }
 }
 
-/// The settings of a [`Queue`] to be. Made by [`Queue::builder`]; ends with one of the `spawn`s.
+/// The settings of a [`Queue`] to be. Made by [`Queue::builder`]; ends with one of the `spawn`s,
+/// which refuses values out of range, all at once. No duration may be longer than 365 days.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -109,9 +110,9 @@ impl<T: Send + 'static> Builder<T> {
         self
     }
 
-    /// How many items may be held in all: waiting, in flight and in backoff; 100 000 by default.
-    /// A hard bound. Up to a quarter of it may lie unused in lanes, so with several of them
-    /// [`Full`](crate::PushError::Full) can come that much early.
+    /// How many items may be held in all: waiting, in flight and in backoff; 100 000 by default,
+    /// 1 to 536 870 911. A hard bound. Up to a quarter of it may lie unused in lanes, so with
+    /// several of them [`Full`](crate::PushError::Full) can come that much early.
     ///
     /// ```
     /// let builder = swaplane::Queue::<u8>::builder().capacity(10_000).max_batch_size(7_500);
@@ -121,7 +122,7 @@ impl<T: Send + 'static> Builder<T> {
         self
     }
 
-    /// How many items a batch has at most; 500 by default. At most three quarters of the
+    /// How many items a batch has at most; 500 by default. From 1 to three quarters of the
     /// capacity; or `usize::MAX`, with which a batch is everything that waits.
     ///
     /// ```
@@ -146,8 +147,9 @@ impl<T: Send + 'static> Builder<T> {
         self
     }
 
-    /// How many batches may be in flight at once, 1 by default. Each partition belongs to one of
-    /// as many workers, which has one unfinished batch at a time: so order is kept.
+    /// How many batches may be in flight at once: 1 by default, at most one for each partition.
+    /// Each partition belongs to one of as many workers, which has one unfinished batch at a time:
+    /// so order is kept.
     ///
     /// ```
     /// let builder = swaplane::Queue::<u8>::builder().max_in_flight(4);
@@ -158,6 +160,7 @@ impl<T: Send + 'static> Builder<T> {
     }
 
     /// How long an attempt may take before it is cancelled and counts as failed; 10 s by default.
+    /// Longer than zero.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -218,6 +221,26 @@ impl<T: Send + 'static> Builder<T> {
     /// # Errors
     /// [`BuildError`] with every setting that cannot be used, and if there is no runtime, or one
     /// without a timer.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use swaplane::{Batch, Queue, Sink, SinkError};
+    ///
+    /// struct Print;
+    /// impl Sink<u32> for Print {
+    ///     async fn send(&self, batch: Batch<u32>) -> Result<(), SinkError> {
+    ///         println!("{:?}", &batch[..]);
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let queue = Queue::builder().spawn(Print)?;
+    /// queue.push(1)?;
+    /// queue.flush().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn spawn<S: Sink<T>>(self, sink: S) -> Result<Queue<T>, BuildError> {
         let mut violations = self.config.violations();
         let handle = match self.home {

@@ -50,7 +50,18 @@ struct Exponential {
 }
 
 impl Retry {
-    /// Delays that grow by a factor, with full jitter, bounded by attempts and elapsed time.
+    /// Delays that grow by a factor, with full jitter, bounded by attempts and elapsed time. The
+    /// setters say the bounds; values out of range are refused by the `spawn` of the queue.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// // 1 s, 2 s, 4 s, then 5 s each time; none that begins later than a minute after the first.
+    /// let retry = swaplane::Retry::exponential()
+    ///     .min_delay(Duration::from_secs(1))
+    ///     .max_delay(Duration::from_secs(5))
+    ///     .jitter(false)
+    ///     .max_elapsed(Duration::from_secs(60));
+    /// ```
     pub fn exponential() -> Self {
         Self(Policy::Exponential(Exponential {
             min_delay: Duration::from_millis(100),
@@ -86,8 +97,8 @@ impl Retry {
         Self(Policy::Custom(Arc::new(policy)))
     }
 
-    /// The limit of the first delay; 100 ms by default. No effect on a closure, as with all the
-    /// setters below.
+    /// The limit of the first delay; 100 ms by default. Longer than zero, and at most `max_delay`.
+    /// No effect on a closure, as with all the setters below.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -107,7 +118,7 @@ impl Retry {
         self.set(|policy| policy.max_delay = delay)
     }
 
-    /// By what the limit grows from one delay to the next; 2 by default.
+    /// By what the limit grows from one delay to the next; 2 by default, at least 1.
     ///
     /// ```
     /// let retry = swaplane::Retry::exponential().factor(1.5);
@@ -125,7 +136,8 @@ impl Retry {
         self.set(|policy| policy.jitter = jitter)
     }
 
-    /// How many attempts there are at most, the first one included; unlimited by default.
+    /// How many attempts there are at most, the first one included; unlimited by default, at
+    /// least 1.
     ///
     /// ```
     /// let retry = swaplane::Retry::exponential().max_attempts(5);
