@@ -148,18 +148,47 @@ impl<T> PushAllError<T> {
     }
 
     /// The items that were not accepted.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let queue = swaplane::Queue::builder().capacity(4).max_batch_size(3).spawn_fn(|_batch| async { Ok(()) })?;
+    /// let rest = queue.push_all(0..6).unwrap_err().into_inner();
+    /// assert_eq!(rest, [4, 5]);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn into_inner(self) -> Vec<T> {
         self.rest
     }
 
     /// Whether the queue was full: later there may be room.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let queue = swaplane::Queue::builder().capacity(4).max_batch_size(3).spawn_fn(|_batch| async { Ok(()) })?;
+    /// assert!(queue.push_all(0..6).is_err_and(|error| error.is_full()));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.reason == Refused::Full
     }
 
     /// Whether the queue was closed: there will never be room again.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let queue = swaplane::Queue::builder().capacity(4).max_batch_size(3).spawn_fn(|_batch| async { Ok(()) })?;
+    /// queue.close();
+    /// assert!(queue.push_all(0..6).is_err_and(|error| error.is_closed()));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.reason == Refused::Closed
@@ -209,6 +238,10 @@ pub enum ReserveError {
 
 impl ReserveError {
     /// Whether the queue was closed.
+    ///
+    /// ```
+    /// assert!(swaplane::ReserveError::Closed.is_closed());
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::Closed)
@@ -254,6 +287,10 @@ pub struct FlushError {
 
 impl FlushError {
     /// All that was not delivered.
+    ///
+    /// ```
+    /// assert_eq!(swaplane::FlushError::default().undelivered(), 0);
+    /// ```
     #[must_use]
     pub fn undelivered(&self) -> u64 {
         self.lost + self.returned + self.held
@@ -303,6 +340,11 @@ impl BuildError {
     }
 
     /// What is wrong, all of it, in the order of the settings.
+    ///
+    /// ```
+    /// let unset = swaplane::Queue::<u8>::builder().spawn_fn(|_batch| async { Ok(()) });
+    /// assert_eq!(unset.unwrap_err().violations()[0].field, "runtime"); // called outside of one
+    /// ```
     #[must_use]
     pub fn violations(&self) -> &[Violation] {
         &self.violations
@@ -322,10 +364,18 @@ impl fmt::Display for BuildError {
 impl Error for BuildError {}
 
 /// One setting that cannot be used as it is.
+///
+/// ```
+/// # let builder = swaplane::Queue::<u8>::builder().own_thread();
+/// let error = builder.partitions(0).spawn_fn(|_batch| async { Ok(()) }).unwrap_err();
+/// let violation = &error.violations()[0];
+/// assert_eq!((violation.field, violation.value.as_str()), ("partitions", "0"));
+/// assert_eq!(violation.to_string(), "partitions must be from 1 to 4096, got 0");
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Violation {
-    /// The setting, as its setter is named.
+    /// The setting, as its setter is named; those of [`Retry`](crate::Retry) begin with `retry.`.
     pub field: &'static str,
     /// Its value.
     pub value: String,

@@ -26,9 +26,9 @@ pub struct Stats {
     pub accepted: u64,
     /// Items that the sink has taken.
     pub delivered: u64,
-    /// Items that a dead-letter hook has taken.
+    /// Items that a dead-letter hook has taken; there is none in this version.
     pub dead_lettered: u64,
-    /// Items dropped by a policy that the user chose.
+    /// Items dropped by a policy that the user chose; there is none in this version.
     pub dropped: u64,
     /// Items that a shutdown has handed back, or is about to.
     pub returned: u64,
@@ -36,9 +36,9 @@ pub struct Stats {
     pub lost: u64,
     /// Items that are not terminal: in lanes, in flight, in backoff.
     pub held: u64,
-    /// Batches delivered.
+    /// Batches delivered, one that was drained included.
     pub batches: u64,
-    /// Attempts to deliver a batch, begun.
+    /// Attempts to deliver a batch, begun. An offered [`drain`](crate::Sink::drain) is none.
     pub attempts: u64,
 }
 
