@@ -80,8 +80,8 @@ pub(crate) struct Ticket {
 
 impl<T> Batch<T> {
     /// Tells this batch from every other of the queue, and stays the same across attempts: what
-    /// a sink needs to recognise an attempt that had an effect although it failed. (The batch
-    /// that [`drain`](crate::Sink::drain) gets is the exception.)
+    /// a sink needs to recognise an attempt that had an effect although it failed. What
+    /// [`drain`](crate::Sink::drain) gets is a batch of its own.
     ///
     /// ```
     /// # use swaplane::Batch;
@@ -173,7 +173,11 @@ impl<T> Drop for Batch<T> {
     fn drop(&mut self) {
         if let Some(home) = self.home.take() {
             let items = std::mem::take(&mut self.items);
-            drop(home.receive(self.ticket, Content::Back(items)));
+            if let Some(Content::Back(mut items)) = home.receive(self.ticket, Content::Back(items))
+            {
+                // Nobody expects them any more.
+                drop_items(&mut items);
+            }
         }
     }
 }
@@ -309,10 +313,16 @@ impl<T> Home<T> {
     }
 }
 
-/// Drops items whose `Drop` may panic, which concerns nobody else.
+/// Drops items whose `Drop` may panic, which concerns nobody else. One by one: a second panic
+/// during the first one's unwinding would end the process.
 pub(crate) fn drop_items<T>(items: &mut Vec<T>) {
-    if catch_unwind(AssertUnwindSafe(|| items.clear())).is_err() {
-        tracing::error!("an item panicked while it was dropped");
+    if !std::mem::needs_drop::<T>() {
+        return items.clear();
+    }
+    for item in items.drain(..) {
+        if catch_unwind(AssertUnwindSafe(|| drop(item))).is_err() {
+            tracing::error!("an item panicked while it was dropped");
+        }
     }
 }
 

@@ -314,6 +314,7 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
         self.next_id += 1;
         self.core().workers[worker].outbox.push_back(Cut {
             id,
+            first_id: id,
             items,
             reason,
             attempts: 0,

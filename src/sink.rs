@@ -55,9 +55,8 @@ pub trait Sink<T: Send + 'static>: Send + Sync + 'static {
     /// a panic, what is left goes through `send` until the deadline of the shutdown, in the
     /// batches and with the attempt numbers that it had. [`Hook`] has an example.
     ///
-    /// `rest` has the id of the first batch in it, though it is more than that batch, and attempt
-    /// number 1, though some of it may have been tried. So do not take it for known by its id: to
-    /// skip it would lose what was never written. It does not count in
+    /// `rest` has an id of its own and attempt number 1, though some of it may have been tried, as
+    /// part of a batch with another id. It does not count in
     /// [`Stats::attempts`](crate::Stats::attempts).
     ///
     /// # Cancel safety

@@ -300,3 +300,46 @@ fn every_item_has_one_end() {
         }
     });
 }
+
+/// C1: what is drained is another batch than those that were tried before, so a sink that skips what
+/// it knows by its id skips none of it; and a flush that covers it waits for its outcome.
+#[test]
+fn the_rest_has_an_id_of_its_own() {
+    #[derive(Default)]
+    struct Ids {
+        tried: Mutex<Vec<u64>>,
+        drained: Mutex<Vec<(u64, u32)>>,
+    }
+    impl Sink<u64> for Ids {
+        async fn send(&self, batch: Batch<u64>) -> Result<(), SinkError> {
+            lock(&self.tried).push(batch.id());
+            Err("scripted")?
+        }
+
+        async fn drain(&self, rest: Batch<u64>) -> Hook {
+            sleep(secs(1)).await;
+            lock(&self.drained).push((rest.id(), rest.attempt()));
+            Hook::Handled
+        }
+    }
+    paused(async || {
+        let sink = Arc::new(Ids::default());
+        let queue = slow_queue().spawn(sink.clone()).unwrap();
+        queue.push_all(0..25).unwrap();
+        let flush = tokio::spawn({
+            let queue = queue.clone();
+            async move { (queue.flush().await, Instant::now()) }
+        });
+        settle().await;
+        let report = queue.shutdown(HOUR).await;
+        assert_adds_up(&report);
+        let tried = lock(&sink.tried).clone();
+        let drained = lock(&sink.drained).clone();
+        assert_eq!((tried.len(), drained.len(), report.delivered), (1, 1, 25));
+        assert!(!tried.contains(&drained[0].0), "{tried:?} {drained:?}");
+        assert_eq!(drained[0].1, 1);
+        let (flushed, at) = flush.await.unwrap();
+        assert_eq!(flushed, Ok(()));
+        assert_eq!(at, Instant::now(), "answered before the hook was done");
+    });
+}

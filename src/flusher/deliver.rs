@@ -30,6 +30,8 @@ use crate::sync::{Arc, StdArc};
 /// Items that make one batch.
 pub(crate) struct Cut<T> {
     pub(crate) id: u64,
+    /// The lowest id of the batches that it is made of: its own, but for a drain.
+    pub(crate) first_id: u64,
     pub(crate) items: Vec<T>,
     pub(crate) reason: Reason,
     /// Attempts made.
@@ -43,6 +45,7 @@ impl<T> Cut<T> {
     pub(crate) fn with_items<U>(self, items: Vec<U>) -> Cut<U> {
         Cut {
             id: self.id,
+            first_id: self.first_id,
             items,
             reason: self.reason,
             attempts: self.attempts,
@@ -63,6 +66,7 @@ pub(crate) struct Worker<T> {
 /// The unfinished batch.
 struct Delivery<T> {
     id: u64,
+    first_id: u64,
     size: usize,
     reason: Reason,
     attempts: u32,
@@ -132,8 +136,8 @@ impl<T: Send + 'static> Worker<T> {
 
     /// The id of the first batch that is not terminal.
     pub(crate) fn first_id(&self) -> Option<u64> {
-        let delivery = self.delivery.as_ref().map(|delivery| delivery.id);
-        delivery.or_else(|| self.outbox.front().map(|cut| cut.id))
+        let delivery = self.delivery.as_ref().map(|delivery| delivery.first_id);
+        delivery.or_else(|| self.outbox.front().map(|cut| cut.first_id))
     }
 
     /// Memory for the next batch.
@@ -194,6 +198,7 @@ impl<T: Send + 'static> Worker<T> {
         self.until = Some(until);
         self.delivery = Some(Delivery {
             id: cut.id,
+            first_id: cut.first_id,
             size,
             reason: cut.reason,
             attempts,
@@ -215,8 +220,8 @@ impl<T: Send + 'static> Worker<T> {
         self.until.is_some_and(|until| until <= Instant::now())
     }
 
-    /// Goes on with the unfinished batch. Ready when there is news: with its id and size if it
-    /// is unfinished no longer, without if only `until` has changed.
+    /// Goes on with the unfinished batch. Ready when there is news: with its (first) id and size if
+    /// it is unfinished no longer, without if only `until` has changed.
     pub(crate) fn poll<S: Sink<T>>(
         &mut self,
         context: &mut Context<'_>,
@@ -227,7 +232,7 @@ impl<T: Send + 'static> Worker<T> {
             let Some(mut delivery) = self.delivery.take() else {
                 return Poll::Pending;
             };
-            let (id, size) = (delivery.id, delivery.size);
+            let (id, size) = (delivery.first_id, delivery.size);
             match delivery.state {
                 State::Sending(mut task) => {
                     let error = match Pin::new(&mut task).poll(context) {
@@ -282,7 +287,7 @@ impl<T: Send + 'static> Worker<T> {
                         Content::Out => {}
                     }
                     if taken && task.is_none() {
-                        give_up(courier, id, size, delivery.attempts, &error);
+                        give_up(courier, delivery.id, size, delivery.attempts, &error);
                         return Poll::Ready(Some((id, size, Outcome::Lost)));
                     }
                     // Somebody has the batch; it rings when it comes home.
@@ -345,6 +350,7 @@ impl<T: Send + 'static> Worker<T> {
         match self.delivery.take() {
             Some(Delivery {
                 id,
+                first_id,
                 reason,
                 attempts,
                 begun,
@@ -352,6 +358,7 @@ impl<T: Send + 'static> Worker<T> {
                 ..
             }) => self.outbox.push_front(Cut {
                 id,
+                first_id,
                 items,
                 reason,
                 attempts,
@@ -380,7 +387,7 @@ impl<T: Send + 'static> Worker<T> {
     }
 
     /// Takes everything that this worker has, in order; how many items somebody keeps. Tells
-    /// `each` of every batch: its id, how many items it got back, and how many not.
+    /// `each` of every batch: its (first) id, how many items it got back, and how many not.
     pub(crate) fn salvage(
         &mut self,
         items: &mut Vec<T>,
@@ -397,18 +404,18 @@ impl<T: Send + 'static> Worker<T> {
             };
             match back {
                 Some(back) => {
-                    each(delivery.id, back.len(), 0);
+                    each(delivery.first_id, back.len(), 0);
                     items.extend(back);
                 }
                 None => {
                     self.home.give_up();
                     lost = delivery.size;
-                    each(delivery.id, 0, lost);
+                    each(delivery.first_id, 0, lost);
                 }
             }
         }
         for cut in self.outbox.drain(..) {
-            each(cut.id, cut.items.len(), 0);
+            each(cut.first_id, cut.items.len(), 0);
             items.extend(cut.items);
         }
         lost

@@ -33,7 +33,7 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
         let mut first_id = u64::MAX;
         for (index, worker) in core.workers.iter_mut().enumerate() {
             for mut cut in worker.outbox.drain(..) {
-                first_id = first_id.min(cut.id);
+                first_id = first_id.min(cut.first_id);
                 let size = cut.items.len();
                 items.append(&mut cut.items);
                 parts.push((index, cut.with_items(Vec::new()), size));
@@ -44,12 +44,15 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
             return;
         }
         let rest = Cut {
-            id: first_id,
+            // Of its own: a sink that knows the id of an attempt must not take this for it.
+            id: self.next_id,
+            first_id,
             items,
             reason: Reason::Close,
             attempts: 0,
             begun: None,
         };
+        self.next_id += 1;
         let until = self.deadline.expect("a shutdown is under way");
         core.workers[0].drain(rest, until, &self.courier, &self.shared.counters);
         self.drain = Drain::Running(parts);
