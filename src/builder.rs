@@ -1,9 +1,10 @@
-//! Setting up.
+//! Setting up: one builder for both faces, with what both share here, and what each has besides
+//! below.
+
+mod queue;
 
 use std::fmt;
-use std::future::Future;
 use std::io;
-use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::Duration;
@@ -11,38 +12,21 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use crate::barrier::Barrier;
-use crate::batch::Batch;
 use crate::config::Config;
 use crate::error::{BuildError, Violation};
 use crate::flusher::request::Requests;
 use crate::flusher::{Flusher, Shared};
-use crate::partition::{Partitions, Shape};
+use crate::gate::Shape;
 use crate::queue::Queue;
 use crate::retry::Retry;
-use crate::sink::{BlockingFnSink, FnSink, Sink, SinkError};
+use crate::sink::Sink;
+use crate::source::Source;
 use crate::stats::Counters;
 use crate::sync::{Arc, mpsc};
 
-impl<T: Send + 'static> Queue<T> {
-    /// Begins to set up a queue.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let queue = swaplane::Queue::<String>::builder()
-    ///     .name("lines")
-    ///     .max_batch_size(1000)
-    ///     .spawn_fn(|_batch| async { Ok(()) })?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn builder() -> Builder<T> {
-        Builder::new()
-    }
-}
-
-/// The settings of a [`Queue`] to be. Made by [`Queue::builder`]; ends with one of the `spawn`s,
-/// which refuses values out of range, all at once. No duration may be longer than 365 days.
+/// The settings of a [`Queue`] to be. Made by [`Queue::builder`] or
+/// [`Map::builder`]; ends with one of the `spawn`s, which refuses values out of range, all at once.
+/// No duration may be longer than 365 days.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -65,11 +49,35 @@ impl<T: Send + 'static> Queue<T> {
 /// # }
 /// ```
 #[must_use = "a builder does nothing until one of its `spawn`s is called"]
-pub struct Builder<T> {
+pub struct Builder<B: Buffer> {
     config: Config,
     home: Runtime,
     barrier: Option<Barrier>,
-    items: PhantomData<fn(T)>,
+    own: B::Settings,
+}
+
+/// What a [`Builder`] builds: a [`Queue`] or a [`Map`]. Nobody else can implement it.
+///
+/// ```
+/// fn named<B: swaplane::Buffer>(builder: swaplane::Builder<B>) -> swaplane::Builder<B> {
+///     builder.name("mine").capacity(10_000)
+/// }
+/// let builder = named(swaplane::Queue::<u8>::builder());
+/// ```
+pub trait Buffer: sealed::Sealed {
+    /// The settings that only it has.
+    #[doc(hidden)]
+    type Settings;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+impl<T: Send + 'static> sealed::Sealed for Queue<T> {}
+
+impl<T: Send + 'static> Buffer for Queue<T> {
+    type Settings = ();
 }
 
 /// Where the flusher and the attempts run.
@@ -79,13 +87,13 @@ enum Runtime {
     OwnThread,
 }
 
-impl<T: Send + 'static> Builder<T> {
-    pub(crate) fn new() -> Self {
+impl<B: Buffer> Builder<B> {
+    fn new(own: B::Settings) -> Self {
         Self {
             config: Config::default(),
             home: Runtime::Current,
             barrier: None,
-            items: PhantomData,
+            own,
         }
     }
 
@@ -216,33 +224,20 @@ impl<T: Send + 'static> Builder<T> {
         self
     }
 
-    /// Starts the queue with a sink.
-    ///
-    /// # Errors
-    /// [`BuildError`] with every setting that cannot be used, and if there is no runtime, or one
-    /// without a timer.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use swaplane::{Batch, Queue, Sink, SinkError};
-    ///
-    /// struct Print;
-    /// impl Sink<u32> for Print {
-    ///     async fn send(&self, batch: Batch<u32>) -> Result<(), SinkError> {
-    ///         println!("{:?}", &batch[..]);
-    ///         Ok(())
-    ///     }
-    /// }
-    ///
-    /// let queue = Queue::builder().spawn(Print)?;
-    /// queue.push(1)?;
-    /// queue.flush().await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn spawn<S: Sink<T>>(self, sink: S) -> Result<Queue<T>, BuildError> {
+    /// Checks the settings and starts the flusher of a source. `wrong` is what is wrong with those
+    /// of the face.
+    fn start<S, K>(
+        self,
+        sink: K,
+        mut wrong: Vec<Violation>,
+        source: impl FnOnce(Shape, B::Settings) -> S,
+    ) -> Result<Arc<Shared<S>>, BuildError>
+    where
+        S: Source,
+        K: Sink<S::Item>,
+    {
         let mut violations = self.config.violations();
+        violations.append(&mut wrong);
         let handle = match self.home {
             Runtime::Current => Handle::try_current()
                 .map_err(|_| no_runtime())
@@ -258,15 +253,15 @@ impl<T: Send + 'static> Builder<T> {
         if !violations.is_empty() {
             return Err(BuildError::new(violations));
         }
-        let partitions = Partitions::new(Shape {
+        let shape = Shape {
             partitions: self.config.partitions(),
             workers: self.config.max_in_flight,
             capacity: self.config.capacity,
             max_batch_size: self.config.max_batch_size,
             barrier: self.barrier.unwrap_or_else(Barrier::new),
-        });
+        };
         let shared = Arc::new(Shared {
-            partitions: Arc::new(partitions),
+            source: Arc::new(source(shape, self.own)),
             counters: Counters::default(),
             requests: Requests::new(),
             config: self.config,
@@ -279,75 +274,11 @@ impl<T: Send + 'static> Builder<T> {
             None => start_thread(shared.clone(), sink)
                 .map_err(|error| BuildError::new(vec![no_thread(&error)]))?,
         }
-        Ok(Queue::new(shared))
-    }
-
-    /// Starts the queue with a closure as its sink.
-    ///
-    /// The future must own what it uses: clone handles before `async move`.
-    ///
-    /// # Errors
-    /// As [`spawn`](Self::spawn).
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use std::sync::{Arc, Mutex};
-    ///
-    /// let table = Arc::new(Mutex::new(Vec::new()));
-    /// let queue = swaplane::Queue::<String>::builder().spawn_fn({
-    ///     let table = table.clone();
-    ///     move |batch| {
-    ///         let table = table.clone();
-    ///         async move {
-    ///             table.lock().unwrap().extend_from_slice(&batch);
-    ///             Ok(())
-    ///         }
-    ///     }
-    /// })?;
-    /// queue.push("a row".to_owned())?;
-    /// queue.flush().await?;
-    /// assert_eq!(*table.lock().unwrap(), ["a row"]);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn spawn_fn<F, Fut>(self, f: F) -> Result<Queue<T>, BuildError>
-    where
-        F: Fn(Batch<T>) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<(), SinkError>> + Send + 'static,
-    {
-        self.spawn(FnSink(f))
-    }
-
-    /// Starts the queue with a closure that may block as its sink: it runs on the blocking
-    /// threads of the runtime. It cannot be cancelled: after a timeout the next attempt waits
-    /// until it returns. Where it needs [`Batch::id`], use [`spawn_fn`](Self::spawn_fn) and
-    /// `tokio::task::spawn_blocking`.
-    ///
-    /// # Errors
-    /// As [`spawn`](Self::spawn).
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use std::io::Write;
-    ///
-    /// let queue = swaplane::Queue::<String>::builder().spawn_blocking_fn(|rows| {
-    ///     std::io::stdout().write_all(rows.join("\n").as_bytes())?;
-    ///     Ok(())
-    /// })?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn spawn_blocking_fn<F>(self, f: F) -> Result<Queue<T>, BuildError>
-    where
-        F: Fn(&[T]) -> Result<(), SinkError> + Send + Sync + 'static,
-    {
-        self.spawn(BlockingFnSink::new(f))
+        Ok(shared)
     }
 }
 
-impl<T> fmt::Debug for Builder<T> {
+impl<B: Buffer> fmt::Debug for Builder<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.config.fmt(f)
     }
@@ -380,10 +311,10 @@ fn with_timer(handle: Handle) -> Result<Handle, Violation> {
 
 /// Starts a thread that drives a runtime of its own, made there: a runtime must not be dropped
 /// in an async context, which the caller may be in.
-fn start_thread<T, S>(shared: Arc<Shared<T>>, sink: S) -> io::Result<()>
+fn start_thread<S, K>(shared: Arc<Shared<S>>, sink: K) -> io::Result<()>
 where
-    T: Send + 'static,
-    S: Sink<T>,
+    S: Source,
+    K: Sink<S::Item>,
 {
     let (report, started) = mpsc::sync_channel(1);
     let name = format!("swaplane {}", shared.config.name);
@@ -409,46 +340,5 @@ fn no_thread(error: &io::Error) -> Violation {
         field: "own_thread",
         value: error.to_string(),
         bound: "a thread that the system lets us start".to_owned(),
-    }
-}
-
-#[cfg(all(test, not(swaplane_loom)))]
-mod tests {
-    use super::*;
-
-    /// Closing against pushing and parking against pushing, many times over, with the barrier
-    /// that this machine has and with the one that every machine has.
-    #[test]
-    fn both_barriers_lose_nothing() {
-        for barrier in [Barrier::new(), Barrier::Fence] {
-            for _ in 0..if cfg!(miri) { 2 } else { 200 } {
-                let mut builder = Queue::<u64>::builder()
-                    .own_thread()
-                    .max_batch_size(7)
-                    .max_delay(Duration::from_micros(50));
-                builder.barrier = Some(barrier);
-                let queue = builder.spawn_fn(|_batch| async { Ok(()) }).unwrap();
-                let accepted: u64 = thread::scope(|scope| {
-                    let push = |_| {
-                        let queue = queue.clone();
-                        scope.spawn(move || {
-                            let refused = (0..1000).find(|&n| queue.push(n).is_err());
-                            refused.unwrap_or(1000)
-                        })
-                    };
-                    let threads: Vec<_> = (0..3).map(push).collect();
-                    thread::yield_now();
-                    queue.close();
-                    let threads = threads.into_iter();
-                    threads.map(|thread| thread.join().unwrap()).sum()
-                });
-                let report = queue.shutdown_blocking(Duration::from_secs(60));
-                assert_eq!(
-                    (report.accepted, report.delivered),
-                    (accepted, accepted),
-                    "{barrier:?}"
-                );
-            }
-        }
     }
 }

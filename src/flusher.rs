@@ -1,5 +1,5 @@
 //! The flusher: one task that owns all flush state. Callers only leave notes (`request`); it
-//! collects (`collect`), cuts batches, and delivers them (`deliver`).
+//! collects from its source, cuts batches, and delivers them (`deliver`).
 //!
 //! ```text
 //!        ┌── hear: flush? close? shutdown? ◄──────────────┐
@@ -12,11 +12,11 @@
 //! reports that leases make. When nothing waits the flusher parks: no timer, and the next push
 //! rings (see `barrier`).
 
-pub(crate) mod collect;
 pub(crate) mod deliver;
 pub(crate) mod request;
 mod shared;
 mod shutdown;
+mod waiting;
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -24,18 +24,17 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use self::collect::Parked;
 use self::deliver::{Courier, Cut, Outcome, Worker};
-use self::request::Flushed;
 pub(crate) use self::shared::{Core, Shared};
 use self::shutdown::Drain;
+use self::waiting::Flush;
 use crate::batch::Reason;
 use crate::bounds::LONGEST;
-use crate::error::FlushError;
+use crate::gate::Gate;
 use crate::sink::Sink;
+use crate::source::{Collect, Parked, Source};
 use crate::sync::{Arc, StdArc};
 
 /// A collection of this many items means that pushes are frequent enough to look for them by
@@ -48,10 +47,10 @@ const BUSY_PAUSE: Duration = Duration::from_millis(1);
 /// How long a shutdown waits beyond its deadline for aborted attempts to end.
 const GRACE: Duration = Duration::from_millis(50);
 
-pub(crate) struct Flusher<T: Send + 'static, S> {
-    shared: Arc<Shared<T>>,
+pub(crate) struct Flusher<B: Source, S> {
+    shared: Arc<Shared<B>>,
     /// `None` once it has been left behind.
-    core: Option<Core<T>>,
+    core: Option<Core<B>>,
     courier: Courier<S>,
     /// None inside when there is nothing to wait for; the box stays.
     timer: Pin<Box<Option<Sleep>>>,
@@ -73,24 +72,17 @@ pub(crate) struct Flusher<T: Send + 'static, S> {
     drain: Drain,
 }
 
-/// Callers that wait until all batches with lower ids are terminal.
-struct Flush {
-    below: u64,
-    callers: Vec<oneshot::Sender<Flushed>>,
-    undelivered: FlushError,
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     Open,
-    /// Lanes refuse items; pushes that had begun may still be in progress.
+    /// Items are refused; pushes that had begun may still be in progress.
     Closing,
     /// Everything that was ever accepted has been collected.
     Collected,
 }
 
-impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
-    pub(crate) fn new(shared: Arc<Shared<T>>, sink: S, runtime: Handle) -> Self {
+impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
+    pub(crate) fn new(shared: Arc<Shared<B>>, sink: S, runtime: Handle) -> Self {
         let config = &shared.config;
         let courier = Courier {
             name: config.name.clone(),
@@ -100,7 +92,7 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
             retry: config.retry.clone(),
             rejoin: false,
         };
-        let core = Core::new(&shared.partitions);
+        let core = Core::new(&shared.source);
         Self {
             due: vec![None; core.workers.len()],
             core: Some(core),
@@ -135,8 +127,12 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
         // `drop` leaves the rest behind.
     }
 
-    fn core(&mut self) -> &mut Core<T> {
+    fn core(&mut self) -> &mut Core<B> {
         self.core.as_mut().expect("left behind only on drop")
+    }
+
+    fn gate(&self) -> &Gate {
+        self.shared.source.gate()
     }
 
     fn workers(&self) -> std::ops::Range<usize> {
@@ -170,11 +166,11 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
             for worker in self.workers() {
                 self.cut_all(worker, Reason::Flush);
             }
-            self.flushes.push(Flush {
-                below: self.next_id,
-                callers: heard.flushes,
-                undelivered: FlushError::default(),
-            });
+            let core = self.core.as_mut().expect("left behind only on drop");
+            let held_back = |worker| core.collector.held_back(worker) > 0;
+            let all = (0..self.due.len()).map(held_back).collect();
+            let flush = Flush::new(self.next_id, all, heard.flushes);
+            self.flushes.push(flush);
         }
         if self.stage == Stage::Closing && !self.core().collector.is_busy() {
             for worker in self.workers() {
@@ -182,6 +178,7 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
             }
             self.stage = Stage::Collected;
         }
+        self.go_on_flushing();
         self.answer();
     }
 
@@ -213,7 +210,7 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
         }
         let reason = if self.stage > Stage::Open {
             Reason::Close
-        } else if self.shared.partitions.is_pressed() {
+        } else if self.gate().is_pressed() {
             Reason::Full
         } else if ticked {
             Reason::Delay
@@ -224,14 +221,14 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
         for worker in self.workers() {
             let core = self.core();
             nothing &= core.workers[worker].is_done();
-            if core.collector.available(worker) > 0 {
+            if core.waits(worker) {
                 nothing = false;
                 self.due[worker].get_or_insert(reason);
             }
         }
         if nothing {
             // There is nothing to make room of: let the next refusal ring again.
-            self.shared.partitions.relieve();
+            self.gate().relieve();
         }
     }
 
@@ -253,7 +250,9 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
     fn reason(&mut self, worker: usize) -> Option<Reason> {
         let available = self.core().collector.available(worker);
         if available == 0 {
-            self.due[worker] = None;
+            if self.core().collector.held_back(worker) == 0 {
+                self.due[worker] = None;
+            }
             return None;
         }
         if self.is_full(worker, available) {
@@ -267,8 +266,7 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
     /// that a quarter is missing.
     fn is_full(&self, worker: usize, available: usize) -> bool {
         let full = self.shared.config.max_batch_size;
-        available >= full
-            || (available >= full - full / 4 && self.shared.partitions.seems_full(worker))
+        available >= full || (available >= full - full / 4 && self.gate().seems_full(worker))
     }
 
     /// Cuts one batch from what waits for a worker.
@@ -281,8 +279,9 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
         let core = self.core();
         let mut items = core.workers[worker].take_spare();
         let n = core.collector.collect(worker, max, &mut items);
+        let rest = core.collector.held_back(worker);
         self.plenty = n >= PLENTY;
-        if n < max {
+        if n < max && rest == 0 {
             self.due[worker] = None;
         }
         self.post(worker, items, reason);
@@ -294,7 +293,9 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
         let core = self.core();
         let mut all = core.workers[worker].take_spare();
         core.collector.collect_all(worker, &mut all);
-        self.due[worker] = None;
+        if core.collector.held_back(worker) == 0 {
+            self.due[worker] = None;
+        }
         if all.len() <= max {
             self.post(worker, all, reason);
             return;
@@ -306,7 +307,7 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
         }
     }
 
-    fn post(&mut self, worker: usize, items: Vec<T>, reason: Reason) {
+    fn post(&mut self, worker: usize, items: Vec<B::Item>, reason: Reason) {
         if items.is_empty() {
             return;
         }
@@ -328,9 +329,9 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
             self.tick = None;
             return;
         }
-        let waits = self.workers().any(|worker| {
-            self.due[worker].is_none() && self.core().collector.available(worker) > 0
-        });
+        let waits = self
+            .workers()
+            .any(|worker| self.due[worker].is_none() && self.core().waits(worker));
         if !waits && !self.plenty {
             self.tick = None;
         } else if self.tick.is_none() {
@@ -349,22 +350,21 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
         for worker in self.workers() {
             loop {
                 let core = self.core.as_mut().expect("left behind only on drop");
-                let worker = &mut core.workers[worker];
                 let Poll::Ready(outcome) =
-                    worker.poll(context, &self.courier, &self.shared.counters)
+                    core.workers[worker].poll(context, &self.courier, &self.shared.counters)
                 else {
                     break;
                 };
                 news = true;
                 if let Some((id, size, outcome)) = outcome {
-                    self.record(id, size, outcome);
+                    self.record(worker, id, size, outcome);
                 }
             }
         }
         news
     }
 
-    fn record(&mut self, id: u64, size: usize, outcome: Outcome) {
+    fn record(&mut self, worker: usize, id: u64, size: usize, outcome: Outcome) {
         let counters = &self.shared.counters;
         match outcome {
             Outcome::Delivered => {
@@ -373,8 +373,8 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
             }
             Outcome::Lost => {
                 counters.lost.add(size);
-                for flush in self.flushes.iter_mut().filter(|flush| id < flush.below) {
-                    flush.undelivered.lost += size as u64;
+                for flush in &mut self.flushes {
+                    flush.note(worker, id, 0, size);
                 }
             }
             Outcome::Rejoined => {}
@@ -383,33 +383,32 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
             self.over();
         }
         if outcome != Outcome::Rejoined {
-            self.shared.partitions.credits.give_back(size);
-            self.shared.partitions.relieve();
+            self.core().collector.settle(worker, size);
+            self.gate().credits.give_back(size);
+            self.gate().relieve();
         }
         self.answer();
     }
 
-    /// Answers the flushes of which everything is terminal.
-    fn answer(&mut self) {
-        if self.flushes.is_empty() {
-            return;
-        }
-        let core = self.core.as_mut().expect("left behind only on drop");
-        let first = core.workers.iter().filter_map(Worker::first_id).min();
-        self.flushes.retain_mut(|flush| {
-            let done = first.is_none_or(|id| id >= flush.below);
-            if done {
-                let answer = match flush.undelivered.undelivered() {
-                    0 => Ok(()),
-                    _ => Err(flush.undelivered),
-                };
-                for caller in flush.callers.drain(..) {
-                    // Who has left needs no answer.
-                    let _ = caller.send(answer);
+    /// Cuts what a flush has had to leave behind, where it need wait no longer.
+    fn go_on_flushing(&mut self) {
+        let closed = self.stage == Stage::Collected;
+        for index in 0..self.flushes.len() {
+            for worker in self.workers() {
+                let first = self.core().workers[worker].first_id();
+                if self.flushes[index].may_go_on(worker, first, closed) {
+                    self.cut_all(worker, Reason::Flush);
+                    self.flushes[index].goes_on(worker, self.next_id);
                 }
             }
-            !done
-        });
+        }
+    }
+
+    /// Answers the flushes of which everything is terminal.
+    fn answer(&mut self) {
+        let core = self.core.as_mut().expect("left behind only on drop");
+        let first = |worker: usize| core.workers[worker].first_id();
+        self.flushes.retain_mut(|flush| !flush.answered(first));
     }
 
     // ---- rest ----
@@ -440,7 +439,7 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
             (Some(timer), Some(at)) => timer.reset(at),
             (_, wake) => self.timer.set(wake.map(sleep_until)),
         }
-        let bell = self.shared.partitions.bell.clone();
+        let bell = self.gate().bell.clone();
         let mut rung = pin!(bell.notified());
         poll_fn(|context| {
             let mut news = self.poll_workers(context);
@@ -478,8 +477,8 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
         }
         for worker in self.workers() {
             if !self.core().workers[worker].is_idle() {
-                self.shared.partitions.want_not(worker);
-            } else if self.shared.partitions.want(worker) {
+                self.gate().want_not(worker);
+            } else if self.gate().want(worker) {
                 let available = self.core().collector.available(worker);
                 if self.is_full(worker, available) {
                     return Parked::Found;
@@ -502,7 +501,7 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
 }
 
 /// Also where the runtime is dropped before the queue: nothing is lost but the task.
-impl<T: Send + 'static, S> Drop for Flusher<T, S> {
+impl<B: Source, S> Drop for Flusher<B, S> {
     fn drop(&mut self) {
         self.shared.close();
         if let Some(core) = self.core.take() {
@@ -513,7 +512,7 @@ impl<T: Send + 'static, S> Drop for Flusher<T, S> {
             tracing::warn!(
                 queue = self.courier.name,
                 items = held,
-                "the flusher ends before its queue is empty: only a shutdown returns the items"
+                "the flusher ends before everything is delivered: only a shutdown returns the items"
             );
         }
         // The senders of `flushes` go now, after the end: who waits looks for what is left.

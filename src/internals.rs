@@ -18,16 +18,18 @@ use crate::batch::{Batch, Content, Reason, Ticket};
 use crate::config::Config;
 use crate::credit;
 use crate::error::PushError;
-use crate::flusher::collect::Collector;
 use crate::flusher::request::{Flushed, Requests};
 use crate::flusher::{Core, Shared};
+use crate::gate::Shape;
 use crate::lane::{self, LaneReader, LaneWriter};
-use crate::partition::{Partitions, Shape};
+use crate::partition::Partitions;
+use crate::partition::collect::Collector;
+use crate::source::{Collect, Source};
 use crate::stats::Counters;
 use crate::sync::{Arc, Notify};
 use crate::thread;
 
-pub use crate::flusher::collect::Parked;
+pub use crate::source::Parked;
 pub use crate::thread::Index;
 
 /// Lets the mutant of this name live while `f` runs, which is to catch its panics.
@@ -103,9 +105,9 @@ impl Fences {
 }
 
 /// A queue with one partition, without its flusher.
-pub struct Queue<T>(Arc<Shared<T>>);
+pub struct Queue<T: Send + 'static>(Arc<Shared<Partitions<T>>>);
 
-impl<T> Clone for Queue<T> {
+impl<T: Send + 'static> Clone for Queue<T> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
@@ -114,7 +116,7 @@ impl<T> Clone for Queue<T> {
 impl<T: Send + 'static> Queue<T> {
     pub fn new(capacity: usize, max_batch_size: usize, fences: Fences) -> Self {
         let queue = Self(Arc::new(Shared {
-            partitions: Arc::new(Partitions::new(Shape {
+            source: Arc::new(Partitions::new(Shape {
                 partitions: 1,
                 workers: 1,
                 capacity,
@@ -132,19 +134,19 @@ impl<T: Send + 'static> Queue<T> {
 
     pub fn flusher(&self) -> Flusher<T> {
         Flusher {
-            collector: Collector::new(self.0.partitions.clone()),
+            collector: Collector::new(self.0.source.clone()),
             queue: self.clone(),
         }
     }
 
     pub fn lane(&self) -> OwnLane<T> {
-        let (lane, home) = self.0.partitions.writer();
+        let (lane, home) = self.0.source.writer();
         OwnLane { lane, home }
     }
 
     /// As a thread does that has this number.
     pub fn push_as(&self, me: &Index, item: T) -> Result<(), PushError<T>> {
-        let partitions = &self.0.partitions;
+        let partitions = &self.0.source;
         let lane = partitions.lane_of(me).expect("the table has room");
         lane.push(item, Ok(()), |item| {
             partitions.push_into(lane, 0, item, false)
@@ -152,16 +154,16 @@ impl<T: Send + 'static> Queue<T> {
     }
 
     pub fn push_shared(&self, item: T) -> Result<(), PushError<T>> {
-        self.0.partitions.push_shared(0, item)
+        self.0.source.push_shared(0, item)
     }
 
     /// As a thread does that is being torn down.
     pub fn push_late(&self, item: T) -> Result<(), PushError<T>> {
-        self.0.partitions.push_late(0, item, false)
+        self.0.source.push_late(0, item, false)
     }
 
     pub fn reserve(&self) -> impl Future<Output = bool> {
-        self.0.partitions.reserve()
+        self.0.source.gate.reserve()
     }
 
     pub fn close(&self) -> bool {
@@ -173,20 +175,20 @@ impl<T: Send + 'static> Queue<T> {
     }
 
     pub fn accepted(&self) -> u64 {
-        self.0.partitions.accepted()
+        self.0.source.intake().accepted
     }
 
     pub fn give_back(&self, n: usize) {
-        self.0.partitions.credits.give_back(n);
+        self.0.source.gate.credits.give_back(n);
     }
 
     pub fn free(&self) -> usize {
-        self.0.partitions.credits.free()
+        self.0.source.gate.credits.free()
     }
 
     /// Whether the flusher has been rung for since the last time.
     pub fn rung(&self) -> bool {
-        was_rung(&self.0.partitions.bell)
+        was_rung(&self.0.source.gate.bell)
     }
 }
 
@@ -213,7 +215,7 @@ pub struct OwnLane<T> {
 
 impl<T: Send + 'static> OwnLane<T> {
     pub fn push(&self, queue: &Queue<T>, item: T) -> Result<(), PushError<T>> {
-        let partitions = &queue.0.partitions;
+        let partitions = &queue.0.source;
         self.lane.push(item, Ok(()), |item| {
             partitions.push_into(&self.lane, self.home, item, false)
         })
@@ -221,7 +223,7 @@ impl<T: Send + 'static> OwnLane<T> {
 
     /// With a credit that was reserved.
     pub fn push_prepaid(&self, queue: &Queue<T>, item: T) -> Result<(), PushError<T>> {
-        let partitions = &queue.0.partitions;
+        let partitions = &queue.0.source;
         partitions.push_into(&self.lane, self.home, item, true)
     }
 
@@ -242,11 +244,11 @@ impl<T: Send + 'static> OwnLane<T> {
     }
 
     pub fn retire(self, queue: &Queue<T>) {
-        queue.0.partitions.retire(&self.lane, self.home);
+        queue.0.source.retire(&self.lane, self.home);
     }
 }
 
-pub struct Flusher<T> {
+pub struct Flusher<T: Send + 'static> {
     collector: Collector<T>,
     queue: Queue<T>,
 }
@@ -259,7 +261,7 @@ impl<T: Send + 'static> Flusher<T> {
     }
 
     pub fn end(&self) {
-        let core = Core::new(&self.queue.0.partitions);
+        let core = Core::new(&self.queue.0.source);
         self.queue.0.requests.end(core);
     }
 
@@ -305,15 +307,15 @@ impl<T: Send + 'static> Flusher<T> {
 
     /// Wants to be rung for when a batch is full; whether it seems so already.
     pub fn want(&self) -> bool {
-        self.queue.0.partitions.want(0)
+        self.queue.0.source.gate.want(0)
     }
 
     pub fn is_pressed(&self) -> bool {
-        self.queue.0.partitions.is_pressed()
+        self.queue.0.source.gate.is_pressed()
     }
 
     pub fn relieve(&self) {
-        self.queue.0.partitions.relieve();
+        self.queue.0.source.gate.relieve();
     }
 
     pub fn rung(&self) -> bool {

@@ -138,6 +138,8 @@ mod config;
 mod credit;
 mod error;
 mod flusher;
+mod gate;
+mod handle;
 #[doc(hidden)]
 pub mod internals;
 mod lane;
@@ -145,16 +147,18 @@ mod partition;
 mod queue;
 mod retry;
 mod sink;
+mod source;
 mod stats;
 mod sync;
 mod thread;
 
 pub use batch::{Batch, Reason};
-pub use builder::Builder;
+pub use builder::{Buffer, Builder};
 pub use error::{
     BuildError, FlushError, PushAllError, PushError, Refused, ReserveError, Violation,
 };
-pub use queue::{Permit, Queue, ShutdownReport, Writer};
+pub use handle::ShutdownReport;
+pub use queue::{Permit, Queue, Writer};
 pub use retry::Retry;
 pub use sink::{BoxSink, Hook, Sink, SinkError};
 pub use stats::Stats;

@@ -10,49 +10,34 @@
 //!
 //! A partition belongs to one worker of the flusher, so whatever has an order has one worker.
 
-mod load;
+pub(crate) mod collect;
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::Relaxed;
 
 use crossbeam_utils::CachePadded;
 
-use self::load::{Load, limit};
+use self::collect::Collector;
 use crate::barrier::Barrier;
-use crate::credit::{Credits, LARGEST_LEASE};
 use crate::error::PushError;
+use crate::gate::{Gate, Shape};
 use crate::lane::table::Table;
 use crate::lane::{CLOSED, FENCED, Lane, LaneReader, LaneWriter, PARKED, lane};
-use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Notify, broken, order};
+use crate::source::{Intake, Source};
+use crate::sync::{Arc, AtomicUsize, Mutex, broken};
 use crate::thread::{Ended, Index};
-
-/// How many partitions and workers there are, and when a batch is full.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Shape {
-    pub(crate) partitions: usize,
-    pub(crate) workers: usize,
-    pub(crate) capacity: usize,
-    pub(crate) max_batch_size: usize,
-    pub(crate) barrier: Barrier,
-}
 
 /// Everything that a push touches.
 pub(crate) struct Partitions<T> {
     list: Box<[CachePadded<Partition<T>>]>,
-    loads: Box<[CachePadded<Load>]>,
     table: Table<T>,
     registry: Registry<T>,
     hasher: RandomState,
     barrier: Barrier,
     /// The partition of the next `Writer`.
     turn: AtomicUsize,
-    /// Somebody was refused, or waits, since room was last made.
-    pressed: AtomicBool,
-    max_batch_size: usize,
-    pub(crate) credits: Credits,
-    /// Wakes the flusher.
-    pub(crate) bell: Arc<Notify>,
+    pub(crate) gate: Gate,
 }
 
 struct Partition<T> {
@@ -115,9 +100,6 @@ impl<T> Partitions<T> {
                     })
                 })
                 .collect(),
-            loads: (0..shape.workers)
-                .map(|_| CachePadded::new(Load::default()))
-                .collect(),
             table: Table::new(),
             registry: Registry {
                 state: Mutex::new(Lanes {
@@ -132,10 +114,7 @@ impl<T> Partitions<T> {
             hasher: RandomState::new(),
             barrier: shape.barrier,
             turn: AtomicUsize::new(0),
-            pressed: AtomicBool::new(false),
-            max_batch_size: shape.max_batch_size,
-            credits: Credits::new(shape.capacity),
-            bell: Arc::new(Notify::new()),
+            gate: Gate::new(shape),
         }
     }
 
@@ -237,51 +216,35 @@ impl<T> Partitions<T> {
             report = self.lease(lane, home);
             if report == 0 {
                 lane.exit();
-                self.press();
+                self.gate.press();
                 return Err(PushError::Full(item));
             }
         }
         lane.write(item);
         lane.exit();
         // The mark is down: from here on this is a caller like any other.
-        let full = report > 0 && self.load_of(home).report(report, self.max_batch_size);
-        if full || signals.parked() || (prepaid && self.credits.has_waiters()) {
-            self.bell.notify_one();
+        let full = report > 0 && self.gate.report(home, report);
+        if full || signals.parked() || (prepaid && self.gate.credits.has_waiters()) {
+            self.gate.ring();
         }
         Ok(())
     }
 
-    /// Leases credits for a lane, the more the more it has used before, but so few that the
-    /// reports tell when a batch is full: all lanes together hold back a quarter of one, and the
-    /// nearer it is to full the less.
     fn lease(&self, lane: &LaneWriter<T>, home: usize) -> usize {
-        let last = lane.last_lease();
-        let lanes = self.registry.population.load(Relaxed).max(1);
-        let waiting = self.load_of(home).now().max(0) as usize;
-        let missing = self.max_batch_size.saturating_sub(waiting);
-        let near = if missing == 0 {
-            usize::MAX
-        } else {
-            missing / 2
-        };
-        let want = (last * 2)
-            .min(LARGEST_LEASE)
-            .min(self.max_batch_size / 4 / lanes)
-            .min(near)
-            .max(1);
-        let lease = self.credits.lease(want, last.saturating_sub(1));
+        let lanes = self.registry.population.load(Relaxed);
+        let lease = self.gate.lease(home, lanes, lane.last_lease());
         lane.set_lease(lease);
         lease
     }
 
     /// Pushes where there is no lane.
     pub(crate) fn push_late(&self, home: usize, item: T, prepaid: bool) -> Pushed<T> {
-        if !prepaid && !self.credits.try_reserve() {
+        if !prepaid && !self.gate.credits.try_reserve() {
             let closed = self.list[home].late.lock().closed;
             if closed {
                 return Err(PushError::Closed(item));
             }
-            self.press();
+            self.gate.press();
             return Err(PushError::Full(item));
         }
         let partition = &self.list[home];
@@ -289,7 +252,7 @@ impl<T> Partitions<T> {
         if late.closed && !broken("late: closed ignored") {
             drop(late);
             if !prepaid {
-                self.credits.give_back(1);
+                self.gate.credits.give_back(1);
             }
             return Err(PushError::Closed(item));
         }
@@ -298,39 +261,17 @@ impl<T> Partitions<T> {
         // Relaxed: a hint. Who misses it is rung for below, and who takes items takes the lock.
         partition.late_waiting.store(late.items.len(), Relaxed);
         drop(late);
-        self.load_of(home).report(1, self.max_batch_size);
-        self.bell.notify_one();
+        self.gate.report(home, 1);
+        self.gate.ring();
         Ok(())
-    }
-
-    /// Waits for a credit; `false` once the queue is closed.
-    pub(crate) async fn reserve(&self) -> bool {
-        if self.credits.try_reserve() {
-            return true;
-        }
-        let _waiting = self.credits.wait();
-        self.press();
-        self.credits.reserve().await
-    }
-
-    /// Asks the flusher to make room.
-    pub(crate) fn press(&self) {
-        // Release: pairs with the Acquire of `is_pressed`, by which the flusher sees what there
-        // is to flush.
-        if !self.pressed.swap(true, order("press", Release)) {
-            self.bell.notify_one();
-        }
     }
 
     /// Ends the lane of a `Writer`.
     pub(crate) fn retire(&self, lane: &LaneWriter<T>, home: usize) {
         let unused = lane.take_credits();
-        self.credits
-            .no_longer_idle(lane.last_lease().saturating_sub(1));
-        self.load_of(home).take_off(unused);
-        self.credits.give_back(unused);
+        self.gate.end_lease(home, unused, lane.last_lease());
         lane.say_gone();
-        self.bell.notify_one();
+        self.gate.ring();
     }
 
     fn birth(&self, home: usize) -> LaneWriter<T> {
@@ -348,10 +289,6 @@ impl<T> Partitions<T> {
         self.registry.births.fetch_add(1, Relaxed);
         self.registry.population.fetch_add(1, Relaxed);
         writer
-    }
-
-    fn load_of(&self, home: usize) -> &Load {
-        &self.loads[home % self.loads.len()]
     }
 }
 
@@ -372,17 +309,6 @@ impl<T> Partitions<T> {
         news
     }
 
-    /// Refuses items from now on; whether this call was the first. Pushes that have begun may
-    /// still be accepted: they are busy.
-    pub(crate) fn close(&self) -> bool {
-        for partition in &self.list {
-            partition.late.lock().closed = true;
-        }
-        let first = self.raise(CLOSED);
-        self.credits.close();
-        first
-    }
-
     /// Makes every push ring from now on.
     pub(crate) fn raise_parked(&self) {
         self.raise(PARKED);
@@ -396,13 +322,35 @@ impl<T> Partitions<T> {
             lane.lower(PARKED);
         }
     }
+}
 
-    pub(crate) fn is_closed(&self) -> bool {
+impl<T: Send + 'static> Source for Partitions<T> {
+    type Item = T;
+    type Collector = Collector<T>;
+
+    fn collector(of: &Arc<Self>) -> Collector<T> {
+        Collector::new(of.clone())
+    }
+
+    fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Pushes that have begun may still be accepted: they are busy.
+    fn close(&self) -> bool {
+        for partition in &self.list {
+            partition.late.lock().closed = true;
+        }
+        let first = self.raise(CLOSED);
+        self.gate.credits.close();
+        first
+    }
+
+    fn is_closed(&self) -> bool {
         self.registry.state.lock().flags & CLOSED != 0
     }
 
-    /// Items ever accepted.
-    pub(crate) fn accepted(&self) -> u64 {
+    fn intake(&self) -> Intake {
         let lanes = self.registry.state.lock();
         let in_lanes: u64 = lanes.all.iter().map(|lane| lane.published() as u64).sum();
         let sum = lanes.departed + in_lanes;
@@ -411,16 +359,15 @@ impl<T> Partitions<T> {
             .list
             .iter()
             .map(|partition| partition.late.lock().accepted);
-        sum + late.sum::<u64>()
+        Intake {
+            accepted: sum + late.sum::<u64>(),
+            ..Intake::default()
+        }
     }
 }
 
 /// The flusher's side.
 impl<T> Partitions<T> {
-    pub(crate) fn workers(&self) -> usize {
-        self.loads.len()
-    }
-
     /// How many lanes have ever been born: when it changes there are some to meet.
     pub(crate) fn births(&self) -> usize {
         self.registry.births.load(Relaxed)
@@ -430,7 +377,7 @@ impl<T> Partitions<T> {
     pub(crate) fn meet(&self) -> Vec<(usize, LaneReader<T>)> {
         let mut newborn = std::mem::take(&mut self.registry.state.lock().newborn);
         for (home, _) in &mut newborn {
-            *home %= self.loads.len();
+            *home %= self.gate.workers();
         }
         newborn
     }
@@ -457,48 +404,13 @@ impl<T> Partitions<T> {
             taken.append(&mut late.items);
             partition.late_waiting.store(0, Relaxed);
         }
-        self.take_off(worker, taken.len());
+        self.gate.take_off(worker, taken.len());
         taken
     }
 
     fn of_worker(&self, worker: usize) -> impl Iterator<Item = &Partition<T>> {
         let partitions = self.list.iter().map(|partition| &**partition);
-        partitions.skip(worker).step_by(self.loads.len())
-    }
-
-    /// Takes collected items off the load of a worker.
-    pub(crate) fn take_off(&self, worker: usize, n: usize) {
-        self.loads[worker].take_off(n);
-    }
-
-    /// Whether the reports say that a batch is full.
-    pub(crate) fn seems_full(&self, worker: usize) -> bool {
-        self.loads[worker].now() >= limit(self.max_batch_size)
-    }
-
-    /// Wants the worker to be told when a batch is full; whether it seems so already.
-    pub(crate) fn want(&self, worker: usize) -> bool {
-        self.loads[worker].want(self.max_batch_size)
-    }
-
-    pub(crate) fn want_not(&self, worker: usize) {
-        self.loads[worker].want_not();
-    }
-
-    /// Whether somebody was refused or waits.
-    pub(crate) fn is_pressed(&self) -> bool {
-        self.pressed.load(order("press: read", Acquire)) || self.credits.has_waiters()
-    }
-
-    /// There is room again, or nothing to make room of.
-    pub(crate) fn relieve(&self) {
-        if broken("press: relieved by a plain store") {
-            return self.pressed.store(false, Release);
-        }
-        // A read-modify-write: either it comes before `press`, which then rings, or it carries on
-        // what that released, and `is_pressed` sees from here on who waits. With a plain store
-        // both could miss the other.
-        self.pressed.swap(false, Relaxed);
+        partitions.skip(worker).step_by(self.gate.workers())
     }
 }
 
@@ -506,7 +418,7 @@ impl<T> fmt::Debug for Partitions<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Partitions")
             .field("partitions", &self.list.len())
-            .field("workers", &self.loads.len())
+            .field("gate", &self.gate)
             .finish_non_exhaustive()
     }
 }

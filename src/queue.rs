@@ -7,7 +7,10 @@ use std::time::Duration;
 use crate::blocking::block_on;
 use crate::error::{FlushError, PushAllError, PushError, ReserveError};
 use crate::flusher::Shared;
+use crate::handle::{Handle, ShutdownReport};
 use crate::lane::LaneWriter;
+use crate::partition::Partitions;
+use crate::source::Source;
 use crate::stats::Stats;
 use crate::sync::Arc;
 
@@ -41,16 +44,7 @@ use crate::sync::Arc;
 /// # }
 /// ```
 pub struct Queue<T: Send + 'static> {
-    handle: Arc<Handle<T>>,
-}
-
-/// Closes the queue when the last handle is gone.
-struct Handle<T: Send + 'static>(Arc<Shared<T>>);
-
-impl<T: Send + 'static> Drop for Handle<T> {
-    fn drop(&mut self) {
-        self.0.close();
-    }
+    handle: Arc<Handle<Partitions<T>>>,
 }
 
 impl<T: Send + 'static> Clone for Queue<T> {
@@ -62,14 +56,15 @@ impl<T: Send + 'static> Clone for Queue<T> {
 }
 
 impl<T: Send + 'static> Queue<T> {
-    pub(crate) fn new(shared: Arc<Shared<T>>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared<Partitions<T>>>) -> Self {
         Self {
-            handle: Arc::new(Handle(shared)),
+            handle: Handle::new(shared),
         }
     }
 
-    fn shared(&self) -> &Shared<T> {
-        &self.handle.0
+    #[inline(always)]
+    fn partitions(&self) -> &Partitions<T> {
+        &self.handle.source
     }
 
     /// Pushes an item into the lane of the calling thread. Never blocks, and needs no runtime.
@@ -98,7 +93,7 @@ impl<T: Send + 'static> Queue<T> {
     /// ```
     #[inline]
     pub fn push(&self, item: T) -> Result<(), PushError<T>> {
-        self.shared().partitions.push(item)
+        self.partitions().push(item)
     }
 
     /// Pushes an item whose order is that of its key: all pushes of one key are delivered in
@@ -125,7 +120,7 @@ impl<T: Send + 'static> Queue<T> {
     /// ```
     #[inline]
     pub fn push_keyed<K: Hash + ?Sized>(&self, key: &K, item: T) -> Result<(), PushError<T>> {
-        self.shared().partitions.push_keyed(key, item)
+        self.partitions().push_keyed(key, item)
     }
 
     /// Pushes items one after the other, as [`push`](Self::push) does, up to the first refusal.
@@ -166,7 +161,7 @@ impl<T: Send + 'static> Queue<T> {
     /// # }
     /// ```
     pub async fn reserve(&self) -> Result<Permit<T>, ReserveError> {
-        if !self.shared().partitions.reserve().await {
+        if !self.partitions().gate.reserve().await {
             return Err(ReserveError::Closed);
         }
         Ok(Permit {
@@ -208,7 +203,7 @@ impl<T: Send + 'static> Queue<T> {
     /// # }
     /// ```
     pub fn writer(&self) -> Writer<T> {
-        let (lane, home) = self.shared().partitions.writer();
+        let (lane, home) = self.partitions().writer();
         Writer {
             lane,
             home,
@@ -230,7 +225,7 @@ impl<T: Send + 'static> Queue<T> {
     /// ```
     #[must_use]
     pub fn len(&self) -> usize {
-        usize::try_from(self.stats().held).unwrap_or(usize::MAX)
+        self.handle.len()
     }
 
     /// Whether no item is held. Costs what [`stats`](Self::stats) does.
@@ -264,7 +259,7 @@ impl<T: Send + 'static> Queue<T> {
     /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.shared().partitions.is_closed()
+        self.partitions().is_closed()
     }
 
     /// How many items can be held.
@@ -280,7 +275,7 @@ impl<T: Send + 'static> Queue<T> {
     /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.shared().partitions.credits.capacity()
+        self.partitions().gate.credits.capacity()
     }
 
     /// The name under which it appears in logs.
@@ -296,7 +291,7 @@ impl<T: Send + 'static> Queue<T> {
     /// ```
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.shared().config.name
+        &self.handle.config.name
     }
 
     /// What has become of all items so far. Costs a lock, one more for each partition, and a look
@@ -315,7 +310,7 @@ impl<T: Send + 'static> Queue<T> {
     /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.shared().stats()
+        self.handle.stats()
     }
 
     /// Sends everything that is held now, and waits until all of it is terminal: delivered, or
@@ -337,21 +332,7 @@ impl<T: Send + 'static> Queue<T> {
     /// # }
     /// ```
     pub async fn flush(&self) -> Result<(), FlushError> {
-        let shared = self.shared();
-        if let Some(answer) = shared.requests.flush() {
-            shared.partitions.bell.notify_one();
-            if let Ok(flushed) = answer.await {
-                return flushed;
-            }
-        }
-        // The flusher has ended, and nothing will become of what it has not delivered.
-        match shared.stats().held {
-            0 => Ok(()),
-            held => Err(FlushError {
-                held,
-                ..FlushError::default()
-            }),
-        }
+        self.handle.flush().await
     }
 
     /// [`flush`](Self::flush) for threads that may block.
@@ -390,7 +371,7 @@ impl<T: Send + 'static> Queue<T> {
     /// # }
     /// ```
     pub fn close(&self) -> bool {
-        self.shared().close()
+        self.handle.close()
     }
 
     /// Closes the queue, delivers what it holds, and gives back what could not be delivered
@@ -421,23 +402,7 @@ impl<T: Send + 'static> Queue<T> {
     /// # }
     /// ```
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport<T> {
-        let shared = self.shared();
-        shared.shutdown(deadline);
-        shared.requests.ended().await;
-        let returned = shared
-            .requests
-            .with_remains(|core| core.recover(&shared.counters, deadline))
-            .unwrap_or_default();
-        let stats = shared.stats();
-        ShutdownReport {
-            accepted: stats.accepted,
-            delivered: stats.delivered,
-            dead_lettered: stats.dead_lettered,
-            dropped: stats.dropped,
-            lost: stats.lost,
-            returned_elsewhere: stats.returned.saturating_sub(returned.len() as u64),
-            returned,
-        }
+        self.handle.shutdown(deadline).await
     }
 
     /// [`shutdown`](Self::shutdown) for threads that may block.
@@ -526,7 +491,7 @@ impl<T: Send + 'static> Writer<T> {
     #[inline]
     pub fn push(&mut self, item: T) -> Result<(), PushError<T>> {
         self.lane.push(item, Ok(()), |item| {
-            let partitions = &self.queue.shared().partitions;
+            let partitions = self.queue.partitions();
             partitions.push_into(&self.lane, self.home, item, false)
         })
     }
@@ -568,7 +533,7 @@ impl<T: Send + 'static> Writer<T> {
 
 impl<T: Send + 'static> Drop for Writer<T> {
     fn drop(&mut self) {
-        self.queue.shared().partitions.retire(&self.lane, self.home);
+        self.queue.partitions().retire(&self.lane, self.home);
     }
 }
 
@@ -617,7 +582,7 @@ impl<T: Send + 'static> Permit<T> {
     /// # }
     /// ```
     pub fn push(mut self, item: T) -> Result<(), PushError<T>> {
-        let pushed = self.queue.shared().partitions.push_prepaid(item);
+        let pushed = self.queue.partitions().push_prepaid(item);
         self.spent = pushed.is_ok();
         pushed
     }
@@ -626,7 +591,7 @@ impl<T: Send + 'static> Permit<T> {
 impl<T: Send + 'static> Drop for Permit<T> {
     fn drop(&mut self) {
         if !self.spent {
-            self.queue.shared().partitions.credits.give_back(1);
+            self.queue.partitions().gate.credits.give_back(1);
         }
     }
 }
@@ -636,76 +601,5 @@ impl<T: Send + 'static> fmt::Debug for Permit<T> {
         f.debug_struct("Permit")
             .field("queue", &self.queue.name())
             .finish_non_exhaustive()
-    }
-}
-
-/// What became of everything that a queue ever accepted:
-/// `accepted = delivered + dead_lettered + dropped + lost + returned.len() + returned_elsewhere`.
-///
-/// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
-/// # queue.push(1)?;
-/// let report = queue.shutdown(std::time::Duration::from_secs(5)).await;
-/// if !report.is_complete() {
-///     eprintln!("{} lost", report.lost);
-/// }
-/// for item in report.returned {
-///     println!("keep {item} for the next start");
-/// }
-/// # Ok(())
-/// # }
-/// ```
-#[non_exhaustive]
-#[must_use = "it holds the items that were not delivered"]
-pub struct ShutdownReport<T> {
-    /// Items whose push returned `Ok`.
-    pub accepted: u64,
-    /// Items that the sink has taken.
-    pub delivered: u64,
-    /// Items that a dead-letter hook has taken; there is none in this version.
-    pub dead_lettered: u64,
-    /// Items dropped by a policy that the user chose; there is none in this version.
-    pub dropped: u64,
-    /// Items given up, or kept by the sink.
-    pub lost: u64,
-    /// The items that were not delivered in time, in the order of their pushes as far as there
-    /// is one. An attempt at the first of them may have had an effect.
-    pub returned: Vec<T>,
-    /// How many items another caller of `shutdown` got.
-    pub returned_elsewhere: u64,
-}
-
-impl<T> ShutdownReport<T> {
-    /// Whether every item was delivered.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
-    /// queue.push(1)?;
-    /// let report = queue.shutdown(std::time::Duration::from_secs(5)).await;
-    /// assert!(report.is_complete());
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.accepted == self.delivered
-    }
-}
-
-impl<T> fmt::Debug for ShutdownReport<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ShutdownReport")
-            .field("accepted", &self.accepted)
-            .field("delivered", &self.delivered)
-            .field("dead_lettered", &self.dead_lettered)
-            .field("dropped", &self.dropped)
-            .field("lost", &self.lost)
-            .field("returned", &format_args!("[..; {}]", self.returned.len()))
-            .field("returned_elsewhere", &self.returned_elsewhere)
-            .finish()
     }
 }

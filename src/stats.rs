@@ -2,10 +2,11 @@
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
+use crate::source::Intake;
 use crate::sync::{AtomicU64, fence};
 
 /// A snapshot of the counters. Whenever nothing is in progress,
-/// `accepted = delivered + dead_lettered + dropped + returned + lost + held`.
+/// `accepted = delivered + dead_lettered + dropped + returned + lost + coalesced + removed + held`.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -22,9 +23,9 @@ use crate::sync::{AtomicU64, fence};
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Stats {
-    /// Items whose push returned `Ok`.
+    /// Items whose push returned `Ok`; of a map, updates that were not stale.
     pub accepted: u64,
-    /// Items that the sink has taken.
+    /// Items that the sink has taken; of a map, entries, and so below.
     pub delivered: u64,
     /// Items that a dead-letter hook has taken; there is none in this version.
     pub dead_lettered: u64,
@@ -34,7 +35,12 @@ pub struct Stats {
     pub returned: u64,
     /// Items given up, or kept by the sink. The number to alarm on.
     pub lost: u64,
-    /// Items that are not terminal: in lanes, in flight, in backoff.
+    /// Updates of a map that were merged into an entry, which has an outcome of its own. A queue
+    /// has none.
+    pub coalesced: u64,
+    /// Entries of a map that `remove` took back. A queue has none.
+    pub removed: u64,
+    /// Items that are not terminal: waiting, in flight, in backoff.
     pub held: u64,
     /// Batches delivered, one that was drained included.
     pub batches: u64,
@@ -70,10 +76,12 @@ impl Counter {
 impl Counters {
     /// A snapshot, given how to count what was accepted. That is counted first: so what is held
     /// may seem less than it is while much is in progress, but never more than the capacity.
-    pub(crate) fn snapshot(&self, accepted: impl FnOnce() -> u64) -> Stats {
-        let accepted = accepted();
+    pub(crate) fn snapshot(&self, intake: impl FnOnce() -> Intake) -> Stats {
+        let intake = intake();
         fence(Acquire);
         let mut stats = Stats {
+            coalesced: intake.coalesced,
+            removed: intake.removed,
             delivered: self.delivered.get(),
             returned: self.returned.get(),
             lost: self.lost.get(),
@@ -81,8 +89,9 @@ impl Counters {
             attempts: self.attempts.get(),
             ..Stats::default()
         };
-        let terminal = stats.delivered + stats.returned + stats.lost;
-        stats.accepted = accepted.max(terminal);
+        let outcomes = stats.delivered + stats.returned + stats.lost;
+        let terminal = outcomes + stats.coalesced + stats.removed;
+        stats.accepted = intake.accepted.max(terminal);
         stats.held = stats.accepted - terminal;
         stats
     }

@@ -11,7 +11,7 @@ use swaplane::{Builder, Queue, Retry};
 use tokio::time::{Instant, advance, sleep};
 
 /// Batches of at most `size`, an hour of delay: only size, requests and close send anything.
-fn by_size(size: usize) -> Builder<u64> {
+fn by_size(size: usize) -> Builder<Queue<u64>> {
     Queue::builder()
         .max_batch_size(size)
         .max_delay(HOUR)

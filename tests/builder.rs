@@ -12,7 +12,7 @@ use tokio::time::Instant;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const TWO_YEARS: Duration = Duration::from_secs(2 * 366 * 24 * 3600);
 
-fn refused(builder: Builder<u64>) -> BuildError {
+fn refused(builder: Builder<Queue<u64>>) -> BuildError {
     match builder.spawn(Recorder::ok()) {
         Ok(_) => panic!("accepted"),
         Err(error) => error,
@@ -31,7 +31,7 @@ fn named<'a>(error: &'a BuildError, field: &str) -> &'a Violation {
 
 /// Checks that the error names exactly one field, and says its value and bound in its text.
 #[track_caller]
-fn assert_names(builder: Builder<u64>, field: &str, value: &str) {
+fn assert_names(builder: Builder<Queue<u64>>, field: &str, value: &str) {
     let error = refused(builder);
     let violation = named(&error, field);
     assert!(
@@ -46,7 +46,7 @@ fn assert_names(builder: Builder<u64>, field: &str, value: &str) {
     }
 }
 
-fn queue() -> Builder<u64> {
+fn queue() -> Builder<Queue<u64>> {
     Queue::builder()
 }
 

@@ -42,7 +42,7 @@ async fn a_little(seed: usize) {
     }
 }
 
-fn retrying<T: Send + 'static>() -> Builder<T> {
+fn retrying<T: Send + 'static>() -> Builder<Queue<T>> {
     Queue::builder()
         .max_batch_size(10)
         .max_delay(HOUR)

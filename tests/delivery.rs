@@ -15,7 +15,7 @@ use swaplane::{Batch, Builder, Queue, SinkError};
 use tokio::time::sleep;
 
 /// Batches of ten by size or request, a second between attempts, attempts of at most ten seconds.
-fn steady() -> Builder<u64> {
+fn steady() -> Builder<Queue<u64>> {
     Queue::builder()
         .max_batch_size(10)
         .max_delay(HOUR)

@@ -67,7 +67,7 @@ impl<T: common::Id + Send + 'static> Sink<T> for Drainer {
     }
 }
 
-fn slow_queue<T: Send + 'static>() -> Builder<T> {
+fn slow_queue<T: Send + 'static>() -> Builder<Queue<T>> {
     Queue::builder()
         .max_batch_size(10)
         .max_delay(HOUR)

@@ -15,7 +15,7 @@ use common::{
 use swaplane::{Builder, Queue, Retry, SinkError};
 use tokio::time::Instant;
 
-fn slow_queue() -> Builder<u64> {
+fn slow_queue() -> Builder<Queue<u64>> {
     Queue::builder()
         .max_batch_size(10)
         .max_delay(HOUR)

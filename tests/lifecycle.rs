@@ -15,7 +15,7 @@ use common::{
 use swaplane::{Batch, Builder, Queue, SinkError};
 use tokio::time::{Instant, sleep};
 
-fn slow_queue<T: Send + 'static>() -> Builder<T> {
+fn slow_queue<T: Send + 'static>() -> Builder<Queue<T>> {
     Queue::builder()
         .max_batch_size(10)
         .max_delay(HOUR)

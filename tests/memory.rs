@@ -44,7 +44,7 @@ static TURN: Mutex<()> = Mutex::new(());
 
 type Item = (u64, u64);
 
-fn builder() -> Builder<Item> {
+fn builder() -> Builder<Queue<Item>> {
     Queue::builder().capacity(1_000_000).max_batch_size(500)
 }
 

@@ -23,7 +23,7 @@ fn moody(seed: u64) -> Recorder {
     })
 }
 
-fn patient(builder: Builder<u64>) -> Builder<u64> {
+fn patient(builder: Builder<Queue<u64>>) -> Builder<Queue<u64>> {
     builder
         .attempt_timeout(secs(50))
         .retry(|_: u32, _: &SinkError| Some(ms(1)))

@@ -13,7 +13,7 @@ use common::{
 use swaplane::{Batch, Builder, Queue, Sink, SinkError};
 
 /// Batches of ten by size or request, a second between attempts, attempts of at most ten seconds.
-fn steady() -> Builder<u64> {
+fn steady() -> Builder<Queue<u64>> {
     Queue::builder()
         .max_batch_size(10)
         .max_delay(HOUR)

@@ -12,7 +12,7 @@ use common::{
 use swaplane::{Builder, Queue, Retry, SinkError};
 use tokio::time::Instant;
 
-fn queue_with(retry: impl Into<Retry>) -> Builder<u64> {
+fn queue_with(retry: impl Into<Retry>) -> Builder<Queue<u64>> {
     Queue::builder()
         .max_batch_size(10)
         .max_delay(HOUR)

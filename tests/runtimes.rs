@@ -14,7 +14,7 @@ use common::{
 use swaplane::{Builder, Queue, SinkError};
 use tokio::runtime::{Builder as RuntimeBuilder, Runtime};
 
-fn small_queue() -> Builder<u64> {
+fn small_queue() -> Builder<Queue<u64>> {
     Queue::builder()
         .max_batch_size(10)
         .max_delay(HOUR)

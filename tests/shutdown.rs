@@ -15,7 +15,7 @@ use swaplane::{Batch, Builder, Queue, SinkError};
 use tokio::time::{Instant, sleep};
 
 /// Batches of ten by size or request only, ten seconds an attempt, a minute between attempts.
-fn slow_queue() -> Builder<u64> {
+fn slow_queue() -> Builder<Queue<u64>> {
     Queue::builder()
         .max_batch_size(10)
         .max_delay(HOUR)

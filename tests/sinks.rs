@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use common::{HOUR, Recorder, Step, item, lock, ms, paused, secs, threaded};
 use swaplane::{Batch, BoxSink, Builder, Queue, Retry, Sink, SinkError};
 
-fn queue_with(retry: impl Into<Retry>) -> Builder<u64> {
+fn queue_with(retry: impl Into<Retry>) -> Builder<Queue<u64>> {
     Queue::builder()
         .max_batch_size(10)
         .max_delay(HOUR)

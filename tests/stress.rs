@@ -64,11 +64,11 @@ fn runtime() -> Runtime {
     builder.worker_threads(2).enable_time().build().unwrap()
 }
 
-fn builder_on(runtime: &Runtime) -> Builder<Token> {
+fn builder_on(runtime: &Runtime) -> Builder<Queue<Token>> {
     builder().runtime(runtime.handle().clone())
 }
 
-fn builder() -> Builder<Token> {
+fn builder() -> Builder<Queue<Token>> {
     Queue::builder()
         .capacity(CAPACITY)
         .max_batch_size(32)
@@ -159,7 +159,7 @@ struct Outcome {
 
 /// Runs all producers with flushes and samples meanwhile, ends as told, and checks the ledger.
 fn run(
-    builder: Builder<Token>,
+    builder: Builder<Queue<Token>>,
     mut choose: impl FnMut() -> Step + Send + 'static,
     end: End,
     lossy: bool,

@@ -3,73 +3,75 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::collect::Collector;
 use super::deliver::Worker;
 use super::request::Requests;
 use super::{BUSY_PAUSE, GRACE};
 use crate::batch::Home;
 use crate::config::Config;
-use crate::partition::Partitions;
+use crate::source::{Collect, Source};
 use crate::stats::{Counters, Stats};
 use crate::sync::{Arc, broken};
 
 /// What the handles and the flusher share.
-#[derive(Debug)]
-pub(crate) struct Shared<T> {
-    pub(crate) partitions: Arc<Partitions<T>>,
+pub(crate) struct Shared<B: Source> {
+    pub(crate) source: Arc<B>,
     pub(crate) counters: Counters,
-    pub(crate) requests: Requests<Core<T>>,
+    pub(crate) requests: Requests<Core<B>>,
     pub(crate) config: Config,
 }
 
-impl<T> Shared<T> {
+impl<B: Source> Shared<B> {
     /// Refuses items from now on; whether this call was the first.
     pub(crate) fn close(&self) -> bool {
         if broken("close: noted before it is raised") {
             self.requests.close();
         }
-        let first = self.partitions.close();
+        let first = self.source.close();
         self.requests.close();
-        self.partitions.bell.notify_one();
+        self.source.gate().ring();
         first
     }
 
     /// Closes, and asks for a shutdown within `deadline`.
     pub(crate) fn shutdown(&self, deadline: Duration) {
-        self.partitions.close();
+        self.source.close();
         self.requests.shutdown(deadline);
-        self.partitions.bell.notify_one();
+        self.source.gate().ring();
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        self.counters.snapshot(|| self.partitions.accepted())
+        self.counters.snapshot(|| self.source.intake())
     }
 }
 
 /// All that holds items, and outlives the task.
-pub(crate) struct Core<T> {
-    pub(super) collector: Collector<T>,
-    pub(super) workers: Vec<Worker<T>>,
+pub(crate) struct Core<B: Source> {
+    pub(super) collector: B::Collector,
+    pub(super) workers: Vec<Worker<B::Item>>,
     /// What a shutdown is to return.
-    pub(super) leftovers: Vec<T>,
+    pub(super) leftovers: Vec<B::Item>,
 }
 
-impl<T: Send + 'static> Core<T> {
-    pub(crate) fn new(partitions: &Arc<Partitions<T>>) -> Self {
-        let home = || Home::new(partitions.bell.clone());
+impl<B: Source> Core<B> {
+    pub(crate) fn new(source: &Arc<B>) -> Self {
+        let gate = source.gate();
+        let home = || Home::new(gate.bell.clone());
         Self {
-            collector: Collector::new(partitions.clone()),
-            workers: (0..partitions.workers())
-                .map(|_| Worker::new(home()))
-                .collect(),
+            collector: B::collector(source),
+            workers: (0..gate.workers()).map(|_| Worker::new(home())).collect(),
             leftovers: Vec::new(),
         }
     }
 
+    /// Whether anything that has not been collected waits for a worker.
+    pub(super) fn waits(&mut self, worker: usize) -> bool {
+        self.collector.available(worker) > 0 || self.collector.held_back(worker) > 0
+    }
+
     /// Takes what the flusher left behind when its runtime was dropped, if it was: what lies in
-    /// the lanes, and what came home from the sink. Nobody else will do it, so this waits for
+    /// the source, and what came home from the sink. Nobody else will do it, so this waits for
     /// pushes in progress and for attempts that are just being dropped, but not for long.
-    pub(crate) fn recover(&mut self, counters: &Counters, patience: Duration) -> Vec<T> {
+    pub(crate) fn recover(&mut self, counters: &Counters, patience: Duration) -> Vec<B::Item> {
         let begun = std::time::Instant::now();
         let patience = patience.min(2 * GRACE);
         while (self.collector.is_busy() || self.workers.iter().any(Worker::is_out))
@@ -88,7 +90,7 @@ impl<T: Send + 'static> Core<T> {
     }
 }
 
-impl<T> fmt::Debug for Core<T> {
+impl<B: Source> fmt::Debug for Core<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Core").finish_non_exhaustive()
     }

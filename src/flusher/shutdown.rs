@@ -10,6 +10,7 @@ use super::deliver::{Cut, Worker};
 use super::{Flusher, GRACE, Stage};
 use crate::batch::Reason;
 use crate::sink::Sink;
+use crate::source::Source;
 
 /// Where a shutdown is with the sink's `drain`.
 pub(super) enum Drain {
@@ -19,7 +20,7 @@ pub(super) enum Drain {
     Over,
 }
 
-impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
+impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
     /// Once no attempt is in flight and everything is collected, offers all that is left to the
     /// sink's `drain`.
     pub(super) fn try_drain(&mut self) {
@@ -53,6 +54,9 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
             begun: None,
         };
         self.next_id += 1;
+        for flush in &mut self.flushes {
+            flush.gather(0);
+        }
         let until = self.deadline.expect("a shutdown is under way");
         core.workers[0].drain(rest, until, &self.courier, &self.shared.counters);
         self.drain = Drain::Running(parts);
@@ -85,7 +89,7 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
         self.core().workers.iter_mut().for_each(Worker::abort);
         let until = Instant::now() + GRACE;
         let mut pause = pin!(sleep_until(until));
-        let bell = self.shared.partitions.bell.clone();
+        let bell = self.gate().bell.clone();
         loop {
             let mut rung = pin!(bell.notified());
             let late = poll_fn(|context| {
@@ -112,9 +116,8 @@ impl<T: Send + 'static, S: Sink<T>> Flusher<T, S> {
             let core = self.core.as_mut().expect("left behind only on drop");
             let before = core.leftovers.len();
             let lost = core.workers[worker].salvage(&mut core.leftovers, |id, returned, lost| {
-                for flush in flushes.iter_mut().filter(|flush| id < flush.below) {
-                    flush.undelivered.returned += returned as u64;
-                    flush.undelivered.lost += lost as u64;
+                for flush in flushes.iter_mut() {
+                    flush.note(worker, id, returned, lost);
                 }
             });
             let returned = core.leftovers.len() - before;

@@ -1,10 +1,10 @@
-//! Collecting: from the lanes of a worker into its batches. Owns the reading ends of all lanes;
-//! knows no clock, no runtime and no sink, so that models can run it.
+//! Collecting: from the lanes of a worker into its batches. Owns the reading ends of all lanes.
 
 use std::fmt;
 
+use super::Partitions;
 use crate::lane::LaneReader;
-use crate::partition::Partitions;
+use crate::source::{Collect, Parked};
 use crate::sync::{Arc, broken};
 
 pub(crate) struct Collector<T> {
@@ -23,20 +23,9 @@ struct Lanes<T> {
     turn: usize,
 }
 
-/// What came of an attempt to park.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parked {
-    /// Nothing waits, and whoever pushes will ring.
-    Idle,
-    /// Something waits.
-    Found,
-    /// A push is in progress that may not ring. Look again later.
-    Busy,
-}
-
 impl<T> Collector<T> {
     pub(crate) fn new(partitions: Arc<Partitions<T>>) -> Self {
-        let workers = (0..partitions.workers())
+        let workers = (0..partitions.gate.workers())
             .map(|_| Lanes {
                 readers: Vec::new(),
                 turn: 0,
@@ -61,23 +50,24 @@ impl<T> Collector<T> {
             }
         }
     }
+}
 
-    /// About how many items wait in the lanes of a worker; never fewer than are visible.
-    pub(crate) fn available(&mut self, worker: usize) -> usize {
+impl<T: Send + 'static> Collect for Collector<T> {
+    type Item = T;
+
+    fn available(&mut self, worker: usize) -> usize {
         self.meet();
         let readers = &self.workers[worker].readers;
         let in_lanes: usize = readers.iter().map(LaneReader::available).sum();
         in_lanes + usize::from(self.partitions.has_late(worker))
     }
 
-    /// Whether late items wait, which only `collect_all` takes.
-    pub(crate) fn has_late(&self, worker: usize) -> bool {
+    fn has_late(&self, worker: usize) -> bool {
         self.partitions.has_late(worker)
     }
 
-    /// Appends up to `max` items of a worker to `out`: from each of its lanes in order, the lanes
-    /// in turn.
-    pub(crate) fn collect(&mut self, worker: usize, max: usize, out: &mut Vec<T>) -> usize {
+    /// From each of the lanes in order, the lanes in turn.
+    fn collect(&mut self, worker: usize, max: usize, out: &mut Vec<T>) -> usize {
         self.meet();
         let lanes = &mut self.workers[worker];
         let mut room = max;
@@ -91,12 +81,12 @@ impl<T> Collector<T> {
                 break;
             }
         }
-        self.partitions.take_off(worker, max - room);
+        self.partitions.gate.take_off(worker, max - room);
         max - room
     }
 
-    /// Appends everything of a worker that is visible now to `out`, late items at the end.
-    pub(crate) fn collect_all(&mut self, worker: usize, out: &mut Vec<T>) {
+    /// Late items at the end.
+    fn collect_all(&mut self, worker: usize, out: &mut Vec<T>) {
         // First, so that all that their threads pushed before is visible in the lanes.
         let mut late = Vec::new();
         if !broken("collect: late items taken after the lanes") {
@@ -108,15 +98,14 @@ impl<T> Collector<T> {
             // Bounded, since writers may be faster than we are.
             reader.take(reader.available(), out);
         }
-        self.partitions.take_off(worker, out.len() - before);
+        self.partitions.gate.take_off(worker, out.len() - before);
         if broken("collect: late items taken after the lanes") {
             late = self.partitions.take_late(worker);
         }
         out.extend(late);
     }
 
-    /// Removes the lanes whose writers are gone.
-    pub(crate) fn bury(&mut self) {
+    fn bury(&mut self) {
         for lanes in &mut self.workers {
             lanes.readers.retain(|reader| {
                 let empty = broken("collect: gone asked last") && reader.available() == 0;
@@ -130,9 +119,7 @@ impl<T> Collector<T> {
         }
     }
 
-    /// Makes sure that whoever pushes from now on rings, or says why we must not sleep. Only
-    /// what waits for workers that are `free` keeps us from it.
-    pub(crate) fn park(&mut self, free: impl Fn(usize) -> bool) -> Parked {
+    fn park(&mut self, free: impl Fn(usize) -> bool) -> Parked {
         if !self.parked {
             self.partitions.raise_parked();
             self.parked = true;
@@ -151,30 +138,26 @@ impl<T> Collector<T> {
         }
     }
 
-    /// Lets pushes be silent again: from now on we look by ourselves.
-    pub(crate) fn unpark(&mut self) {
+    fn unpark(&mut self) {
         if self.parked {
             self.partitions.lower_parked();
             self.parked = false;
         }
     }
 
-    /// Whether a push is in progress anywhere.
-    pub(crate) fn is_busy(&mut self) -> bool {
+    fn is_busy(&mut self) -> bool {
         self.meet();
         let mut readers = self.workers.iter().flat_map(|lanes| &lanes.readers);
         readers.any(|reader| reader.lane().is_busy()) && !broken("collect: busy ignored")
     }
 
-    /// Frees the memory of lanes that have been idle since the last sweep.
-    pub(crate) fn sweep(&mut self) {
+    fn sweep(&mut self) {
         for lanes in &mut self.workers {
             lanes.readers.iter_mut().for_each(LaneReader::sweep);
         }
     }
 
-    /// Whether a sweep could free anything.
-    pub(crate) fn is_lean(&self) -> bool {
+    fn is_lean(&self) -> bool {
         let mut readers = self.workers.iter().flat_map(|lanes| &lanes.readers);
         readers.all(LaneReader::is_lean)
     }

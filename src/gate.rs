@@ -1,0 +1,157 @@
+//! What every push passes, whichever face it comes through: the capacity, and what it tells the
+//! flusher about what waits.
+
+mod load;
+
+use std::fmt;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use crossbeam_utils::CachePadded;
+
+use self::load::{Load, limit};
+use crate::barrier::Barrier;
+use crate::credit::{Credits, LARGEST_LEASE};
+use crate::sync::{Arc, AtomicBool, Notify, broken, order};
+
+/// How many partitions and workers there are, and when a batch is full.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) partitions: usize,
+    pub(crate) workers: usize,
+    pub(crate) capacity: usize,
+    pub(crate) max_batch_size: usize,
+    pub(crate) barrier: Barrier,
+}
+
+pub(crate) struct Gate {
+    loads: Box<[CachePadded<Load>]>,
+    /// Somebody was refused, or waits, since room was last made.
+    pressed: AtomicBool,
+    max_batch_size: usize,
+    pub(crate) credits: Credits,
+    /// Wakes the flusher.
+    pub(crate) bell: Arc<Notify>,
+}
+
+/// The side of the pushes. A `home` is the number of a partition.
+impl Gate {
+    pub(crate) fn new(shape: Shape) -> Self {
+        Self {
+            loads: (0..shape.workers)
+                .map(|_| CachePadded::new(Load::default()))
+                .collect(),
+            pressed: AtomicBool::new(false),
+            max_batch_size: shape.max_batch_size,
+            credits: Credits::new(shape.capacity),
+            bell: Arc::new(Notify::new()),
+        }
+    }
+
+    /// Leases credits for one of `holders` lanes or shards, the more the more its last lease was,
+    /// but so few that the reports tell when a batch is full: all holders together hold back a
+    /// quarter of one, and the nearer it is to full the less. 0: there is none.
+    pub(crate) fn lease(&self, home: usize, holders: usize, last: usize) -> usize {
+        let waiting = self.load_of(home).now().max(0) as usize;
+        let missing = self.max_batch_size.saturating_sub(waiting);
+        let near = if missing == 0 {
+            usize::MAX
+        } else {
+            missing / 2
+        };
+        let want = (last * 2)
+            .min(LARGEST_LEASE)
+            .min(self.max_batch_size / 4 / holders.max(1))
+            .min(near)
+            .max(1);
+        self.credits.lease(want, last.saturating_sub(1))
+    }
+
+    /// Takes back what is left of a lease.
+    pub(crate) fn end_lease(&self, home: usize, unused: usize, last: usize) {
+        self.credits.no_longer_idle(last.saturating_sub(1));
+        self.load_of(home).take_off(unused);
+        self.credits.give_back(unused);
+    }
+
+    /// Reports items, or credits for them; whether the flusher is to be rung for a full batch.
+    pub(crate) fn report(&self, home: usize, n: usize) -> bool {
+        self.load_of(home).report(n, self.max_batch_size)
+    }
+
+    pub(crate) fn ring(&self) {
+        self.bell.notify_one();
+    }
+
+    /// Waits for a credit; `false` once the pool is closed.
+    pub(crate) async fn reserve(&self) -> bool {
+        if self.credits.try_reserve() {
+            return true;
+        }
+        let _waiting = self.credits.wait();
+        self.press();
+        self.credits.reserve().await
+    }
+
+    /// Asks the flusher to make room.
+    pub(crate) fn press(&self) {
+        // Release: pairs with the Acquire of `is_pressed`, by which the flusher sees what there
+        // is to flush.
+        if !self.pressed.swap(true, order("press", Release)) {
+            self.ring();
+        }
+    }
+
+    fn load_of(&self, home: usize) -> &Load {
+        &self.loads[home % self.loads.len()]
+    }
+}
+
+/// The side of the flusher. Each worker has the partitions whose number falls to it.
+impl Gate {
+    pub(crate) fn workers(&self) -> usize {
+        self.loads.len()
+    }
+
+    /// Takes collected items off the load of a worker.
+    pub(crate) fn take_off(&self, worker: usize, n: usize) {
+        self.load_of(worker).take_off(n);
+    }
+
+    /// Whether the reports say that a batch is full.
+    pub(crate) fn seems_full(&self, worker: usize) -> bool {
+        self.loads[worker].now() >= limit(self.max_batch_size)
+    }
+
+    /// Wants the worker to be told when a batch is full; whether it seems so already.
+    pub(crate) fn want(&self, worker: usize) -> bool {
+        self.loads[worker].want(self.max_batch_size)
+    }
+
+    pub(crate) fn want_not(&self, worker: usize) {
+        self.loads[worker].want_not();
+    }
+
+    /// Whether somebody was refused or waits.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.pressed.load(order("press: read", Acquire)) || self.credits.has_waiters()
+    }
+
+    /// There is room again, or nothing to make room of.
+    pub(crate) fn relieve(&self) {
+        if broken("press: relieved by a plain store") {
+            return self.pressed.store(false, Release);
+        }
+        // A read-modify-write: either it comes before `press`, which then rings, or it carries on
+        // what that released, and `is_pressed` sees from here on who waits. With a plain store
+        // both could miss the other.
+        self.pressed.swap(false, Relaxed);
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate")
+            .field("workers", &self.loads.len())
+            .finish_non_exhaustive()
+    }
+}

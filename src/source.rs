@@ -1,0 +1,96 @@
+//! What the flusher asks of the face that it serves. A queue answers with lanes (`partition`), a
+//! map with maps (`map`); batches, delivery, capacity and lifecycle are the same for both.
+
+use crate::gate::Gate;
+use crate::sync::Arc;
+
+/// What pushes go into. Shared by all handles and the flusher.
+pub(crate) trait Source: Send + Sync + 'static {
+    /// What batches consist of.
+    type Item: Send + 'static;
+    type Collector: Collect<Item = Self::Item>;
+
+    /// The one reader.
+    // Not a method: loom's `Arc` cannot be the type of `self`.
+    fn collector(of: &Arc<Self>) -> Self::Collector;
+
+    fn gate(&self) -> &Gate;
+
+    /// Refuses items from now on; whether this call was the first. Pushes that have begun may
+    /// still be accepted.
+    fn close(&self) -> bool;
+
+    fn is_closed(&self) -> bool;
+
+    /// What was ever accepted, and what of it no batch will have.
+    fn intake(&self) -> Intake;
+}
+
+/// See [`Source::intake`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Intake {
+    pub(crate) accepted: u64,
+    pub(crate) coalesced: u64,
+    pub(crate) removed: u64,
+}
+
+/// The reading end of all that a source holds. Knows no clock, no runtime and no sink, so that
+/// models can run it.
+pub(crate) trait Collect: Send + 'static {
+    type Item: Send + 'static;
+
+    /// About how many items could be collected for a worker; never fewer than are visible.
+    fn available(&mut self, worker: usize) -> usize;
+
+    /// How many items wait, besides, for batches of this worker to become terminal.
+    fn held_back(&mut self, _worker: usize) -> usize {
+        0
+    }
+
+    /// Whether something waits that only `collect_all` takes.
+    fn has_late(&self, _worker: usize) -> bool {
+        false
+    }
+
+    /// Appends up to `max` items of a worker to `out`; how many.
+    fn collect(&mut self, worker: usize, max: usize, out: &mut Vec<Self::Item>) -> usize;
+
+    /// Appends everything that can be collected for a worker now to `out`; once the source is
+    /// closed and not busy, everything that there is.
+    fn collect_all(&mut self, worker: usize, out: &mut Vec<Self::Item>);
+
+    /// The first `n` items of those that a worker has collected and that were not terminal are.
+    fn settle(&mut self, _worker: usize, _n: usize) {}
+
+    /// Forgets writers that are gone.
+    fn bury(&mut self) {}
+
+    /// Makes sure that whoever pushes from now on rings, or says why we must not sleep. Only
+    /// what waits for workers that are `free` keeps us from it.
+    fn park(&mut self, free: impl Fn(usize) -> bool) -> Parked;
+
+    /// Lets pushes be silent again: from now on we look by ourselves.
+    fn unpark(&mut self);
+
+    /// Whether a push is in progress that may have passed by a flag.
+    fn is_busy(&mut self) -> bool {
+        false
+    }
+
+    /// Frees memory that has been idle since the last sweep.
+    fn sweep(&mut self);
+
+    /// Whether a sweep could free nothing.
+    fn is_lean(&self) -> bool;
+}
+
+/// What came of an attempt to park.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parked {
+    /// Nothing waits, and whoever pushes will ring.
+    Idle,
+    /// Something waits.
+    Found,
+    /// A push is in progress that may not ring. Look again later.
+    Busy,
+}
