@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::contain::contain;
 use crate::sync::{Arc, Mutex, Notify, broken};
 
 /// Items for the sink: at most [`max_batch_size`](crate::Builder::max_batch_size), in order.
@@ -320,9 +320,7 @@ pub(crate) fn drop_items<T>(items: &mut Vec<T>) {
         return items.clear();
     }
     for item in items.drain(..) {
-        if catch_unwind(AssertUnwindSafe(|| drop(item))).is_err() {
-            tracing::error!("an item panicked while it was dropped");
-        }
+        contain("the drop of an item", || drop(item));
     }
 }
 

@@ -28,3 +28,19 @@ pub(crate) fn duration(field: &'static str, value: Duration, found: &mut Vec<Vio
         });
     }
 }
+
+/// Refuses what is not a power of two from 2 on.
+pub(crate) fn power_of_two(
+    field: &'static str,
+    value: usize,
+    most: usize,
+    found: &mut Vec<Violation>,
+) {
+    if !value.is_power_of_two() || value < 2 || value > most {
+        found.push(Violation {
+            field,
+            value: value.to_string(),
+            bound: format!("a power of two from 2 to {most}"),
+        });
+    }
+}

@@ -1,6 +1,7 @@
 //! Setting up: one builder for both faces, with what both share here, and what each has besides
 //! below.
 
+mod map;
 mod queue;
 
 use std::fmt;
@@ -24,7 +25,7 @@ use crate::source::Source;
 use crate::stats::Counters;
 use crate::sync::{Arc, mpsc};
 
-/// The settings of a [`Queue`] to be. Made by [`Queue::builder`] or
+/// The settings of a [`Queue`] or a [`Map`](crate::Map) to be. Made by [`Queue::builder`] or
 /// [`Map::builder`]; ends with one of the `spawn`s, which refuses values out of range, all at once.
 /// No duration may be longer than 365 days.
 ///

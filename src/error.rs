@@ -24,11 +24,25 @@ use std::fmt;
 pub enum PushError<T> {
     /// As many items are held as [`capacity`](crate::Builder::capacity) allows.
     Full(T),
-    /// The queue is closed, or its flusher has ended.
+    /// The queue or map is closed, or its flusher has ended.
     Closed(T),
 }
 
 impl<T> PushError<T> {
+    pub(crate) fn new(refused: Refused, item: T) -> Self {
+        match refused {
+            Refused::Full => Self::Full(item),
+            Refused::Closed => Self::Closed(item),
+        }
+    }
+
+    pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> PushError<U> {
+        match self {
+            Self::Full(item) => PushError::Full(f(item)),
+            Self::Closed(item) => PushError::Closed(f(item)),
+        }
+    }
+
     /// The refused item.
     ///
     /// ```
@@ -106,7 +120,9 @@ impl fmt::Display for Refused {
     }
 }
 
-/// Where `push_all` stopped.
+impl Error for Refused {}
+
+/// Where `push_all` stopped, or one of a map's `put_all`s.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

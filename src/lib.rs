@@ -135,6 +135,7 @@ mod blocking;
 mod bounds;
 mod builder;
 mod config;
+mod contain;
 mod credit;
 mod error;
 mod flusher;
@@ -143,6 +144,7 @@ mod handle;
 #[doc(hidden)]
 pub mod internals;
 mod lane;
+mod map;
 mod partition;
 mod queue;
 mod retry;
@@ -158,6 +160,9 @@ pub use error::{
     BuildError, FlushError, PushAllError, PushError, Refused, ReserveError, Violation,
 };
 pub use handle::ShutdownReport;
+pub use map::entry::{Change, Changes, Entries, Entry, Kind, Put};
+pub use map::key::RandomState;
+pub use map::{Map, Mirror};
 pub use queue::{Permit, Queue, Writer};
 pub use retry::Retry;
 pub use sink::{BoxSink, Hook, Sink, SinkError};

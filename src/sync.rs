@@ -91,7 +91,26 @@ mod imp {
         pub(crate) fn check(&self) {}
     }
 
+    pub(crate) use crossbeam_utils::Backoff;
     pub(crate) use tokio::sync::{Notify, Semaphore};
+
+    /// Only a mutant has it.
+    #[derive(Debug)]
+    pub(crate) struct Sealed;
+
+    impl Sealed {
+        pub(crate) fn new() -> Self {
+            Self
+        }
+
+        #[inline(always)]
+        pub(crate) fn set(&self, _: bool) {}
+
+        #[inline(always)]
+        pub(crate) fn get(&self) -> bool {
+            false
+        }
+    }
 
     /// A `static`.
     macro_rules! global {
@@ -128,6 +147,61 @@ mod imp {
 
         pub(crate) fn lock(&self) -> MutexGuard<'_, V> {
             self.0.lock().expect("loom's mutex is never poisoned")
+        }
+    }
+
+    pub(crate) use loom::sync::{RwLockReadGuard, RwLockWriteGuard};
+
+    #[derive(Debug, Default)]
+    pub(crate) struct RwLock<V>(loom::sync::RwLock<V>);
+
+    impl<V> RwLock<V> {
+        pub(crate) fn new(value: V) -> Self {
+            Self(loom::sync::RwLock::new(value))
+        }
+
+        pub(crate) fn read(&self) -> RwLockReadGuard<'_, V> {
+            self.0.read().expect("loom's lock is never poisoned")
+        }
+
+        pub(crate) fn try_read(&self) -> Option<RwLockReadGuard<'_, V>> {
+            self.0.try_read().ok()
+        }
+
+        pub(crate) fn write(&self) -> RwLockWriteGuard<'_, V> {
+            self.0.write().expect("loom's lock is never poisoned")
+        }
+    }
+
+    /// Lets others run, which is all that a model needs.
+    #[derive(Debug)]
+    pub(crate) struct Backoff;
+
+    impl Backoff {
+        pub(crate) fn new() -> Self {
+            Self
+        }
+
+        pub(crate) fn snooze(&self) {
+            loom::thread::yield_now();
+        }
+    }
+
+    /// The flag that a mutant believes in instead of a pointer.
+    #[derive(Debug)]
+    pub(crate) struct Sealed(AtomicBool);
+
+    impl Sealed {
+        pub(crate) fn new() -> Self {
+            Self(AtomicBool::new(false))
+        }
+
+        pub(crate) fn set(&self, sealed: bool) {
+            self.0.store(sealed, Ordering::SeqCst);
+        }
+
+        pub(crate) fn get(&self) -> bool {
+            self.0.load(Ordering::SeqCst)
         }
     }
 

@@ -12,7 +12,6 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -22,6 +21,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 
 use crate::batch::{Batch, Content, Home, Reason, Ticket};
+use crate::contain::contain;
 use crate::retry::Retry;
 use crate::sink::{Hook, Sink, SinkError};
 use crate::stats::Counters;
@@ -327,10 +327,7 @@ impl<T: Send + 'static> Worker<T> {
         }
         let elapsed = delivery.begun.elapsed();
         let next = || courier.retry.next(attempts, elapsed, error, fastrand::f64);
-        let Some(delay) = catch_unwind(AssertUnwindSafe(next)).unwrap_or_else(|_| {
-            tracing::error!(queue = courier.name, "the retry policy panicked");
-            None
-        }) else {
+        let Some(delay) = contain("the retry policy", next).flatten() else {
             give_up(courier, id, size, attempts, error);
             if let State::Waiting(mut items) = delivery.state {
                 crate::batch::drop_items(&mut items);

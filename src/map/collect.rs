@@ -1,0 +1,363 @@
+//! Collecting: swaps the sides of partitions, makes items of what they held, and keeps what is out
+//! known until it is terminal.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::hash::{BuildHasher, Hash};
+
+use super::entry::{Held, Kind};
+use super::shards::Shards;
+use super::table::Table;
+use super::tally::Tally;
+use crate::contain::contain;
+use crate::gate::Gate;
+use crate::source::{Collect, Parked, Source};
+use crate::sync::{Arc, broken};
+
+pub(crate) struct Collector<K, V, S, M: Kind>
+where
+    K: Send + 'static,
+    V: Send + 'static,
+{
+    table: Arc<Table<K, V, S, M>>,
+    partitions: Vec<Turn>,
+    workers: Vec<Line<M::Item<K, V>>>,
+    /// Nobody else's, and empty between calls.
+    scratch: Shards<K, Held<V>>,
+    parked: bool,
+    /// Something was swapped since the last sweep, and since memory was freed.
+    used: bool,
+    lean: bool,
+}
+
+/// Whose turn it is in a partition.
+#[derive(Debug, Default)]
+struct Turn {
+    active: usize,
+    /// Where in the line of its worker the last entry that is out stands.
+    out_until: Option<u64>,
+}
+
+/// What a worker gets, in order.
+#[derive(Debug)]
+struct Line<I> {
+    staged: VecDeque<I>,
+    /// How many ever entered the line, and how many of them are terminal.
+    entered: u64,
+    terminal: u64,
+    /// Which partition is next.
+    next: usize,
+}
+
+impl<K, V, S, M: Kind> Collector<K, V, S, M>
+where
+    K: Eq + Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    pub(crate) fn new(table: Arc<Table<K, V, S, M>>, gate: &Gate) -> Self {
+        let line = |worker| Line {
+            staged: VecDeque::new(),
+            entered: 0,
+            terminal: 0,
+            next: worker,
+        };
+        Self {
+            partitions: (0..table.partitions()).map(|_| Turn::default()).collect(),
+            workers: (0..gate.workers()).map(line).collect(),
+            scratch: Shards::new(table.shards()),
+            table,
+            parked: false,
+            used: false,
+            lean: true,
+        }
+    }
+}
+
+impl<K, V, S, M: Kind> Collector<K, V, S, M>
+where
+    K: Eq + Hash + Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+    S: BuildHasher + Send + Sync + 'static,
+{
+    fn of_worker(&self, worker: usize) -> impl Iterator<Item = usize> + use<K, V, S, M> {
+        (worker..self.partitions.len()).step_by(self.workers.len())
+    }
+
+    fn is_out(&self, partition: usize) -> bool {
+        self.partitions[partition].out_until.is_some()
+            && !broken("map: swapped in before it is terminal")
+    }
+
+    fn waiting(&self, partition: usize) -> usize {
+        let active = self.partitions[partition].active;
+        self.table.partition(partition).waiting(active)
+    }
+
+    /// How many entries of a worker wait in partitions that are out, or are not.
+    fn waiting_where(&self, worker: usize, out: bool) -> usize {
+        let partitions = self.of_worker(worker);
+        let partitions = partitions.filter(|&partition| self.is_out(partition) == out);
+        partitions.map(|partition| self.waiting(partition)).sum()
+    }
+
+    /// The next partition of a worker that can be swapped and holds something.
+    fn next(&mut self, worker: usize) -> Option<usize> {
+        let count = self.of_worker(worker).count();
+        for _ in 0..count {
+            let partition = self.workers[worker].next;
+            let following = partition + self.workers.len();
+            let last = following >= self.partitions.len();
+            self.workers[worker].next = if last { worker } else { following };
+            if !self.is_out(partition) && self.waiting(partition) > 0 {
+                return Some(partition);
+            }
+        }
+        None
+    }
+
+    /// Swaps a partition and stages what it held.
+    fn swap(&mut self, worker: usize, index: usize) {
+        let active = self.partitions[index].active;
+        let mut counts = Counts::default();
+        let table = self.table.clone();
+        if broken("map: swapped in before it is terminal") {
+            self.forget(index);
+        }
+        let partition = table.partition(index);
+        partition.swap_out(active, |tally| counts.add(tally, index, table.gate()));
+        if counts.versioned || table.copy().is_some() {
+            self.keep(partition.out());
+        }
+        // What is kept goes where everything was, in no time.
+        for shard in 0..self.scratch.amount() {
+            let mut out = partition.out().lock(shard);
+            out.exchange(&mut self.scratch.lock(shard));
+        }
+        self.stage(worker);
+        self.partitions[index] = Turn {
+            active: 1 - active,
+            out_until: Some(self.workers[worker].entered),
+        };
+        self.used = true;
+        self.lean = false;
+        table.gate().take_off(worker, counts.entries);
+    }
+
+    /// Fills the scratch with what is to stay known of entries that are out: those with a version;
+    /// all of them if their values can be read. What cannot be cloned is not known.
+    fn keep(&self, out: &Shards<K, Held<V>>) {
+        let copy = self.table.copy();
+        out.for_each(|key, held| {
+            if held.version.is_none() && copy.is_none() {
+                return;
+            }
+            let Some(key) = contain("the clone of a key", || key.clone()) else {
+                return;
+            };
+            let value = copy.zip(held.value.as_ref());
+            let value =
+                value.and_then(|(copy, value)| contain("the clone of a value", || copy(value)));
+            let kept = Held {
+                value,
+                version: held.version,
+                updates: held.updates,
+            };
+            self.scratch
+                .lock(self.scratch.index(key.hash))
+                .insert(key, kept);
+        });
+    }
+
+    /// Makes items of what is in the scratch, at the end of a worker's line.
+    fn stage(&mut self, worker: usize) {
+        let line = &mut self.workers[worker];
+        let before = line.staged.len();
+        for shard in 0..self.scratch.amount() {
+            let mut scratch = self.scratch.lock(shard);
+            let items = scratch
+                .drain()
+                .map(|(key, held)| M::item(key.key, held.value, held.version, held.updates));
+            line.staged.extend(items);
+        }
+        line.entered += (line.staged.len() - before) as u64;
+    }
+
+    /// Takes what is held in a partition that is out, too. Nobody can enter any more.
+    fn take_rest(&mut self, worker: usize, index: usize) {
+        let active = self.partitions[index].active;
+        let mut counts = Counts::default();
+        let table = self.table.clone();
+        let partition = table.partition(index);
+        partition.take_rest(active, &self.scratch, |tally| {
+            counts.add(tally, index, table.gate());
+        });
+        self.stage(worker);
+        table.gate().take_off(worker, counts.entries);
+    }
+
+    /// What was out of a partition is terminal.
+    fn forget(&mut self, index: usize) {
+        let partition = self.table.partition(index);
+        let early = broken("map: forgotten before it is remembered");
+        if early {
+            partition.forget(&self.scratch);
+        }
+        if let Some(remembered) = self.table.remembered() {
+            let versions = if early {
+                &self.scratch
+            } else {
+                partition.out()
+            };
+            versions.for_each(|key, held| {
+                let Some(version) = held.version else { return };
+                // Noting a version compares keys, and forgets another, which drops it.
+                contain("the clone, comparison or drop of a key", || {
+                    drop(remembered.note(key.clone(), version));
+                });
+            });
+        }
+        if !early {
+            partition.forget(&self.scratch);
+        }
+        for shard in 0..self.scratch.amount() {
+            for kept in self.scratch.lock(shard).drain() {
+                contain("the drop of a key or value", || drop(kept));
+            }
+        }
+        self.partitions[index].out_until = None;
+    }
+}
+
+/// What a swap has found.
+#[derive(Default)]
+struct Counts {
+    entries: usize,
+    versioned: bool,
+}
+
+impl Counts {
+    fn add(&mut self, tally: &Tally, home: usize, gate: &Gate) {
+        let emptied = tally.empty();
+        self.entries += emptied.entries;
+        self.versioned |= emptied.versioned;
+        gate.end_lease(home, emptied.unused, emptied.last_lease);
+    }
+}
+
+impl<K, V, S, M: Kind> Collect for Collector<K, V, S, M>
+where
+    K: Eq + Hash + Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+    S: BuildHasher + Send + Sync + 'static,
+{
+    type Item = M::Item<K, V>;
+
+    fn available(&mut self, worker: usize) -> usize {
+        self.workers[worker].staged.len() + self.waiting_where(worker, false)
+    }
+
+    /// A partition is not swapped while anything of it is out.
+    fn held_back(&mut self, worker: usize) -> usize {
+        self.waiting_where(worker, true)
+    }
+
+    fn collect(&mut self, worker: usize, max: usize, out: &mut Vec<Self::Item>) -> usize {
+        let mut room = max;
+        loop {
+            let staged = &mut self.workers[worker].staged;
+            let n = room.min(staged.len());
+            out.extend(staged.drain(..n));
+            room -= n;
+            if room == 0 {
+                break;
+            }
+            let Some(partition) = self.next(worker) else {
+                break;
+            };
+            self.swap(worker, partition);
+        }
+        max - room
+    }
+
+    fn collect_all(&mut self, worker: usize, out: &mut Vec<Self::Item>) {
+        for partition in self.of_worker(worker) {
+            if self.waiting(partition) == 0 {
+                continue;
+            }
+            if !self.is_out(partition) {
+                self.swap(worker, partition);
+            } else if self.table.is_shut() {
+                self.take_rest(worker, partition);
+            }
+        }
+        out.extend(self.workers[worker].staged.drain(..));
+    }
+
+    fn settle(&mut self, worker: usize, n: usize) {
+        self.workers[worker].terminal += n as u64;
+        let terminal = self.workers[worker].terminal;
+        for partition in self.of_worker(worker) {
+            let until = self.partitions[partition].out_until;
+            if until.is_some_and(|until| until <= terminal) {
+                self.forget(partition);
+            }
+        }
+    }
+
+    fn park(&mut self, free: impl Fn(usize) -> bool) -> Parked {
+        if !self.parked {
+            self.table.raise_parked();
+            self.parked = true;
+        }
+        let workers = self.workers.len();
+        let mut partitions = (0..self.partitions.len()).filter(|index| free(index % workers));
+        let found = partitions.any(|index| {
+            let partition = self.table.partition(index);
+            !partition.is_empty(self.partitions[index].active)
+        });
+        let mut lines = self.workers.iter().enumerate();
+        let staged = lines.any(|(worker, line)| free(worker) && !line.staged.is_empty());
+        if found || staged {
+            Parked::Found
+        } else {
+            Parked::Idle
+        }
+    }
+
+    fn unpark(&mut self) {
+        if self.parked {
+            self.table.lower_parked();
+            self.parked = false;
+        }
+    }
+
+    fn sweep(&mut self) {
+        if self.used {
+            self.used = false;
+            return;
+        }
+        for index in 0..self.partitions.len() {
+            self.table.partition(index).trim();
+        }
+        (0..self.scratch.amount()).for_each(|shard| self.scratch.lock(shard).trim());
+        let lines = self.workers.iter_mut();
+        lines.for_each(|line| line.staged.shrink_to_fit());
+        self.lean = true;
+    }
+
+    fn is_lean(&self) -> bool {
+        self.lean
+    }
+}
+
+impl<K, V, S, M: Kind> fmt::Debug for Collector<K, V, S, M>
+where
+    K: Send + 'static,
+    V: Send + 'static,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Collector")
+            .field("partitions", &self.partitions)
+            .finish_non_exhaustive()
+    }
+}

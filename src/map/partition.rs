@@ -1,0 +1,324 @@
+//! One partition of a map: two sides, of which one is active; the other is swapped out, or waits
+//! to be swapped in.
+//!
+//! ```text
+//!  put ─► hash ─► shard of the active side, locked            flusher: publish the other side,
+//!           is it still the active one? no: the other one              then empty this one
+//!           then write, let go                                         shard by shard into `out`
+//!
+//!  an entry:  active side ──► (not active any more) ──► out ──► the sink
+//!                                                      its key and version stay until that is over
+//! ```
+//!
+//! Publishing decides: whoever locks a shard of the old side before the flusher does is in time, and
+//! whoever does so after sees the new pointer, since the lock comes between. Both sides live as long
+//! as the partition, so it does no harm that the same pointer comes back.
+//!
+//! A version is compared with what is held; where that has none, with what is swapped out, in the
+//! direction in which entries move: the other side, then `out`, then what is remembered. The
+//! flusher adds to the next of these before it takes from the last. The writer holds the lock of
+//! its shard all the while, and must not wait for one of the other side, whose holder may just be
+//! waiting for ours (the sides may have changed roles): it tries, and starts over.
+
+use std::borrow::Borrow;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use crossbeam_utils::CachePadded;
+
+use super::entry::Held;
+use super::key::Hashed;
+use super::shards::{Exclusive, Shards};
+use super::tally::Tally;
+use crate::sync::{Arc, AtomicBool, AtomicUsize, Published, Sealed, broken, fence};
+
+pub(crate) struct Partition<K, V> {
+    sides: [Arc<Side<K, V>>; 2],
+    active: Published<Side<K, V>>,
+    /// Which side is the active one, perhaps: saves a look at the wrong one.
+    hint: AtomicUsize,
+    /// What is swapped out and not terminal: all of it while it is being taken, then the versions
+    /// (and the values, if they are to be read).
+    out: Shards<K, Held<V>>,
+    /// There may be something behind the active side.
+    behind: AtomicBool,
+}
+
+struct Side<K, V> {
+    shards: Shards<K, Held<V>>,
+    /// One for each shard, under its lock.
+    tallies: Box<[CachePadded<Tally>]>,
+    sealed: Sealed,
+}
+
+/// A shard of the active side, locked.
+pub(crate) struct Entered<'a, K, V> {
+    pub(crate) shard: Exclusive<'a, K, Held<V>>,
+    pub(crate) tally: &'a Tally,
+    pub(crate) place: Place,
+}
+
+/// Which shard of which side.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    side: usize,
+    index: usize,
+}
+
+/// Somebody else holds a lock that we must not wait for: let go of ours, and start over.
+#[derive(Debug)]
+pub(crate) struct Contended;
+
+impl<K: Eq, V> Partition<K, V> {
+    pub(crate) fn new(shards: usize) -> Self {
+        let side = || {
+            Arc::new(Side {
+                shards: Shards::new(shards),
+                tallies: (0..shards).map(|_| CachePadded::default()).collect(),
+                sealed: Sealed::new(),
+            })
+        };
+        let sides = [side(), side()];
+        Self {
+            active: Published::new(sides[0].clone()),
+            sides,
+            hint: AtomicUsize::new(0),
+            out: Shards::new(shards),
+            behind: AtomicBool::new(false),
+        }
+    }
+
+    /// Locks the shard of the active side that a hash belongs to.
+    #[inline(always)]
+    pub(crate) fn enter(&self, hash: u64) -> Entered<'_, K, V> {
+        let index = self.out.index(hash);
+        let mut side = self.hint.load(Relaxed);
+        loop {
+            let early = broken("map: pointer checked outside the lock") && self.is_active(side);
+            let shard = self.sides[side].shards.lock(index);
+            if early || self.is_active(side) {
+                return Entered {
+                    shard,
+                    tally: &self.sides[side].tallies[index],
+                    place: Place { side, index },
+                };
+            }
+            // Swapped since. There are only two.
+            drop(shard);
+            side = 1 - side;
+        }
+    }
+
+    /// Whether this side is the active one; under the lock of one of its shards the answer stays
+    /// true until that is released.
+    #[inline(always)]
+    fn is_active(&self, side: usize) -> bool {
+        if broken("map: pointer not checked") {
+            return true;
+        }
+        if broken("map: a sealed flag instead of the pointer") {
+            return !self.sides[side].sealed.get();
+        }
+        let active = self.active.load() == Arc::as_ptr(&self.sides[side]);
+        // Acquire: pairs with the fence in `publish`, so that we see what is behind this side.
+        fence(Acquire);
+        active
+    }
+
+    /// The version of a key behind the active side, of which a shard is entered.
+    pub(crate) fn version_behind(
+        &self,
+        place: Place,
+        key: &Hashed<K>,
+    ) -> Result<Option<u64>, Contended> {
+        self.find_behind(place, key.hash, &key.key, |held| held.version)
+            .map(Option::flatten)
+    }
+
+    fn find_behind<Q: Eq + ?Sized, R>(
+        &self,
+        Place { side, index }: Place,
+        hash: u64,
+        key: &Q,
+        look: impl Fn(&Held<V>) -> R,
+    ) -> Result<Option<R>, Contended>
+    where
+        K: Borrow<Q>,
+    {
+        // Relaxed: set before our side was published, which `is_active` has seen. That it was
+        // cleared we may learn late.
+        if !self.behind.load(Relaxed) {
+            return Ok(None);
+        }
+        let in_out = || {
+            let out = self.out.read(index);
+            out.get(hash, |other| other.is(hash, key)).map(&look)
+        };
+        if broken("map: looked behind in the wrong order") {
+            if let Some(found) = in_out() {
+                return Ok(Some(found));
+            }
+        }
+        let other = self.sides[1 - side].shards.try_read(index);
+        let other = other.ok_or(Contended)?;
+        if let Some(held) = other.get(hash, |other| other.is(hash, key)) {
+            return Ok(Some(look(held)));
+        }
+        drop(other);
+        if broken("map: looked behind in the wrong order") {
+            return Ok(None);
+        }
+        Ok(in_out())
+    }
+
+    /// Shows what is held of a key: in the active side, and where that has nothing, `behind` it.
+    pub(crate) fn look_up<Q: Eq + ?Sized, R>(
+        &self,
+        hash: u64,
+        key: &Q,
+        behind: bool,
+        look: impl Fn(&Held<V>) -> R,
+    ) -> Result<Option<R>, Contended>
+    where
+        K: Borrow<Q>,
+    {
+        let index = self.out.index(hash);
+        let mut side = self.hint.load(Relaxed);
+        loop {
+            let shard = self.sides[side].shards.read(index);
+            if self.is_active(side) {
+                let held = shard.get(hash, |other| other.is(hash, key));
+                return match held {
+                    Some(held) => Ok(Some(look(held))),
+                    None if behind => self.find_behind(Place { side, index }, hash, key, look),
+                    None => Ok(None),
+                };
+            }
+            drop(shard);
+            side = 1 - side;
+        }
+    }
+
+    /// Waits for everybody who entered before now. Whoever enters from now on sees what was
+    /// stored before.
+    pub(crate) fn visit(&self) {
+        for side in &self.sides {
+            for index in 0..side.shards.amount() {
+                drop(side.shards.lock(index));
+            }
+        }
+    }
+
+    /// All tallies, of both sides.
+    pub(crate) fn tallies(&self) -> impl Iterator<Item = &Tally> {
+        let sides = self.sides.iter();
+        sides.flat_map(|side| side.tallies.iter().map(|tally| &**tally))
+    }
+}
+
+/// The flusher's side.
+impl<K: Eq, V> Partition<K, V> {
+    /// About how many entries the active side holds; never fewer than are visible.
+    pub(crate) fn waiting(&self, active: usize) -> usize {
+        let tallies = self.sides[active].tallies.iter();
+        tallies.map(|tally| tally.waiting()).sum()
+    }
+
+    /// Whether the active side is empty, and whoever begins an entry from now on sees what was
+    /// stored before.
+    pub(crate) fn is_empty(&self, active: usize) -> bool {
+        let side = &self.sides[active];
+        if broken("map: parked without a visit") {
+            return self.waiting(active) == 0;
+        }
+        (0..side.shards.amount()).all(|index| {
+            let _shard = side.shards.lock(index);
+            side.tallies[index].waiting() == 0
+        })
+    }
+
+    /// Makes the other side the active one and moves what this one holds to `out`, which is empty.
+    /// Tells `each` shard's tally. No lock is held for longer than it takes to exchange two tables.
+    pub(crate) fn swap_out(&self, active: usize, each: impl FnMut(&Tally)) {
+        self.behind.store(true, Relaxed);
+        let late = broken("map: published after it is emptied");
+        if !late {
+            self.publish(1 - active);
+        }
+        self.empty(active, each);
+        if late {
+            self.publish(1 - active);
+        }
+    }
+
+    fn publish(&self, side: usize) {
+        self.sides[side].sealed.set(false);
+        if !broken("map: published without a fence") {
+            // Release: pairs with the fence in `is_active`.
+            fence(Release);
+        }
+        self.active.swap(&self.sides[side]);
+        self.sides[1 - side].sealed.set(true);
+        self.hint.store(side, Relaxed);
+    }
+
+    fn empty(&self, side: usize, mut each: impl FnMut(&Tally)) {
+        let Side {
+            shards, tallies, ..
+        } = &*self.sides[side];
+        for (index, tally) in tallies.iter().enumerate() {
+            let mut shard = shards.lock(index);
+            each(tally);
+            if broken("map: nowhere for a moment") {
+                let nowhere = Shards::new(shards.amount());
+                let mut nowhere = nowhere.lock(index);
+                shard.exchange(&mut nowhere);
+                drop(shard);
+                self.out.lock(index).exchange(&mut nowhere);
+                continue;
+            }
+            shard.exchange(&mut self.out.lock(index));
+        }
+    }
+
+    /// Empties the active side into `into` without a swap: nobody can enter any more.
+    pub(crate) fn take_rest(
+        &self,
+        active: usize,
+        into: &Shards<K, Held<V>>,
+        mut each: impl FnMut(&Tally),
+    ) {
+        let side = &self.sides[active];
+        for (index, tally) in side.tallies.iter().enumerate() {
+            let mut shard = side.shards.lock(index);
+            shard.exchange(&mut into.lock(index));
+            each(tally);
+        }
+    }
+
+    /// What is swapped out.
+    pub(crate) fn out(&self) -> &Shards<K, Held<V>> {
+        &self.out
+    }
+
+    /// Leaves nothing of what is swapped out; takes the keys into `into`.
+    pub(crate) fn forget(&self, into: &Shards<K, Held<V>>) {
+        for index in 0..self.out.amount() {
+            self.out.lock(index).exchange(&mut into.lock(index));
+        }
+        self.behind.store(false, Relaxed);
+    }
+
+    /// Frees the memory of what is empty.
+    pub(crate) fn trim(&self) {
+        let sides = self.sides.iter().map(|side| &side.shards);
+        for shards in sides.chain([&self.out]) {
+            (0..shards.amount()).for_each(|index| shards.lock(index).trim());
+        }
+    }
+}
+
+impl<K, V> std::fmt::Debug for Partition<K, V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Partition").finish_non_exhaustive()
+    }
+}

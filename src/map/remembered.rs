@@ -1,0 +1,35 @@
+//! The versions of keys whose entries are gone.
+
+use lru::LruCache;
+
+use super::key::{Hashed, PassThrough};
+use crate::sync::Mutex;
+
+/// The last version of each of the `most` keys that were delivered last.
+pub(crate) struct Remembered<K> {
+    versions: Mutex<LruCache<Hashed<K>, u64, PassThrough>>,
+    most: usize,
+}
+
+impl<K: Eq> Remembered<K> {
+    pub(crate) fn new(most: usize) -> Self {
+        Self {
+            // Not bounded by itself: what it forgets is to be dropped outside the lock.
+            versions: Mutex::new(LruCache::unbounded_with_hasher(PassThrough::default())),
+            most,
+        }
+    }
+
+    /// Looking at a version does not keep it for longer.
+    pub(crate) fn version(&self, key: &Hashed<K>) -> Option<u64> {
+        self.versions.lock().peek(key).copied()
+    }
+
+    /// What it returns is to be dropped.
+    pub(crate) fn note(&self, key: Hashed<K>, version: u64) -> impl Sized {
+        let mut versions = self.versions.lock();
+        let same = versions.push(key, version);
+        let forgotten = (versions.len() > self.most).then(|| versions.pop_lru());
+        (same, forgotten)
+    }
+}

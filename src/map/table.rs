@@ -1,0 +1,308 @@
+//! All partitions of a map: where a key belongs, and what an update does.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::hash::{BuildHasher, Hash};
+use std::marker::PhantomData;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use crossbeam_utils::CachePadded;
+
+use super::collect::Collector;
+use super::entry::{Held, Kind};
+use super::key::{self, Hashed};
+use super::partition::Partition;
+use super::remembered::Remembered;
+use crate::error::Refused;
+use crate::gate::{Gate, Shape};
+use crate::source::{Intake, Source};
+use crate::sync::{Arc, AtomicBool, AtomicUsize, Backoff, broken};
+
+/// Updates are refused.
+const CLOSED: usize = 1;
+/// The flusher sleeps: whoever begins an entry must ring.
+const PARKED: usize = 1 << 1;
+
+/// Everything that an update touches.
+pub(crate) struct Table<K, V, S, M> {
+    list: Box<[CachePadded<Partition<K, V>>]>,
+    hasher: S,
+    flags: AtomicUsize,
+    /// Everybody who could pass by CLOSED has left.
+    shut: AtomicBool,
+    /// How many shards may hold leased credits.
+    holders: usize,
+    shards: usize,
+    remembered: Option<Remembered<K>>,
+    /// Makes what is swapped out readable.
+    copy: Option<fn(&V) -> V>,
+    gate: Gate,
+    kind: PhantomData<fn() -> M>,
+}
+
+/// What a map has beside its shape.
+pub(crate) struct Traits<V, S> {
+    pub(crate) shards: usize,
+    pub(crate) hasher: S,
+    pub(crate) remember_versions: usize,
+    pub(crate) copy: Option<fn(&V) -> V>,
+}
+
+/// What became of an update that was not refused. What it gives back is to be dropped, or kept,
+/// outside the locks.
+pub(crate) enum Updated<K, C, R> {
+    Inserted,
+    Merged(R, K),
+    Stale(K, C),
+}
+
+type Outcome<K, C, R> = Result<Updated<K, C, R>, (Refused, K, C)>;
+
+impl<K, V, S, M> Table<K, V, S, M>
+where
+    K: Eq + Hash,
+    S: BuildHasher,
+{
+    pub(crate) fn new(shape: Shape, traits: Traits<V, S>) -> Self {
+        let Traits {
+            shards,
+            hasher,
+            remember_versions,
+            copy,
+        } = traits;
+        Self {
+            list: (0..shape.partitions)
+                .map(|_| CachePadded::new(Partition::new(shards)))
+                .collect(),
+            hasher,
+            flags: AtomicUsize::new(0),
+            shut: AtomicBool::new(false),
+            holders: shape.partitions * shards,
+            shards,
+            remembered: (remember_versions > 0).then(|| Remembered::new(remember_versions)),
+            copy,
+            gate: Gate::new(shape),
+            kind: PhantomData,
+        }
+    }
+
+    fn locate<Q: Hash + ?Sized>(&self, key: &Q) -> (u64, usize) {
+        let hash = key::hash(&self.hasher, key);
+        (hash, key::home(hash, self.list.len()))
+    }
+
+    /// Brings `cargo` into the entry of a key: `merge` into one that is held, or `begin` one. With a
+    /// version only if that is newer than any that is held, on its way to the sink or remembered.
+    #[inline(always)]
+    pub(crate) fn update<C, R>(
+        &self,
+        key: K,
+        version: Option<u64>,
+        cargo: C,
+        merge: impl FnOnce(&mut Option<V>, C) -> R,
+        begin: impl FnOnce(C) -> Option<V>,
+    ) -> Outcome<K, C, R> {
+        // Before any lock: this is code of the user's.
+        let (hash, home) = self.locate(&key);
+        let partition = &*self.list[home];
+        let key = Hashed::new(hash, key);
+        let backoff = Backoff::new();
+        loop {
+            let mut entered = partition.enter(hash);
+            // Under the lock, which whoever raises a flag visits. See `close` and `park`.
+            let flags = self.flags.load(Relaxed);
+            if flags & CLOSED != 0 && !broken("map: closed ignored") {
+                drop(entered);
+                return Err((Refused::Closed, key.key, cargo));
+            }
+            let place = entered.place;
+            let held = entered.shard.get_mut(hash, |other| *other == key);
+            if let Some(version) = version {
+                let floor = match held.as_ref().and_then(|held| held.version) {
+                    Some(held) => Some(held),
+                    None => match partition.version_behind(place, &key) {
+                        Ok(Some(behind)) => Some(behind),
+                        Ok(None) => self.remembered_version(&key),
+                        Err(_contended) => {
+                            drop(entered);
+                            backoff.snooze();
+                            continue;
+                        }
+                    },
+                };
+                if floor.is_some_and(|floor| floor >= version) {
+                    drop(entered);
+                    return Ok(Updated::Stale(key.key, cargo));
+                }
+            }
+            if let Some(held) = held {
+                let rest = merge(&mut held.value, cargo);
+                held.version = version.or(held.version);
+                held.updates += 1;
+                entered.tally.merge(version.is_some());
+                drop(entered);
+                return Ok(Updated::Merged(rest, key.key));
+            }
+            let mut lease = 0;
+            if !entered.tally.has_credit() {
+                let last = entered.tally.last_lease();
+                lease = self.gate.lease(home, self.holders, last);
+                entered.tally.set_lease(lease);
+                if lease == 0 {
+                    drop(entered);
+                    self.gate.press();
+                    return Err((Refused::Full, key.key, cargo));
+                }
+            }
+            let held = Held {
+                value: begin(cargo),
+                version,
+                updates: 0,
+            };
+            entered.shard.insert(key, held);
+            entered.tally.begin(version.is_some());
+            drop(entered);
+            let full = lease > 0 && self.gate.report(home, lease);
+            if full || flags & PARKED != 0 {
+                self.gate.ring();
+            }
+            return Ok(Updated::Inserted);
+        }
+    }
+
+    fn remembered_version(&self, key: &Hashed<K>) -> Option<u64> {
+        self.remembered.as_ref()?.version(key)
+    }
+
+    /// Takes the entry of a key back, if it is not swapped out.
+    pub(crate) fn remove<Q>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        let (hash, home) = self.locate(key);
+        let mut entered = self.list[home].enter(hash);
+        let (key, held) = entered.shard.remove(hash, |other| other.is(hash, key))?;
+        entered.tally.remove();
+        drop(entered);
+        self.gate.take_off(home, 1);
+        self.gate.credits.give_back(1);
+        drop(key);
+        held.value
+    }
+
+    /// Shows the value of a key: the one that is held, or, where values can be read there, the one
+    /// that is swapped out.
+    pub(crate) fn look_up<Q, R>(&self, key: &Q, look: impl Fn(&V) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        let (hash, home) = self.locate(key);
+        let partition = &*self.list[home];
+        let look = |held: &Held<V>| held.value.as_ref().map(&look);
+        let backoff = Backoff::new();
+        loop {
+            match partition.look_up(hash, key, self.copy.is_some(), look) {
+                Ok(found) => return found.flatten(),
+                Err(_contended) => backoff.snooze(),
+            }
+        }
+    }
+}
+
+impl<K, V, S, M> Source for Table<K, V, S, M>
+where
+    K: Eq + Hash + Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+    S: BuildHasher + Send + Sync + 'static,
+    M: Kind,
+{
+    type Item = M::Item<K, V>;
+    type Collector = Collector<K, V, S, M>;
+
+    fn collector(of: &Arc<Self>) -> Self::Collector {
+        Collector::new(of.clone(), &of.gate)
+    }
+
+    fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    fn close(&self) -> bool {
+        let before = self.flags.fetch_or(CLOSED, Relaxed);
+        if !broken("map: closed without a visit") {
+            self.list.iter().for_each(|partition| partition.visit());
+        }
+        // Release: pairs with the Acquire of `is_shut`.
+        self.shut.store(true, Release);
+        self.gate.credits.close();
+        before & CLOSED == 0
+    }
+
+    fn is_closed(&self) -> bool {
+        self.flags.load(Relaxed) & CLOSED != 0
+    }
+
+    fn intake(&self) -> Intake {
+        let mut intake = Intake::default();
+        let tallies = || self.list.iter().flat_map(|partition| partition.tallies());
+        // What is accepted before what has become of it: so no difference is ever negative.
+        for tally in tallies() {
+            intake.accepted += tally.begun();
+        }
+        for tally in tallies() {
+            intake.coalesced += tally.merged();
+            intake.removed += tally.removed();
+        }
+        intake.accepted += intake.coalesced;
+        intake
+    }
+}
+
+/// The flusher's side.
+impl<K, V, S, M> Table<K, V, S, M> {
+    pub(crate) fn partitions(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(crate) fn partition(&self, index: usize) -> &Partition<K, V> {
+        &self.list[index]
+    }
+
+    /// How many shards a side has.
+    pub(crate) fn shards(&self) -> usize {
+        self.shards
+    }
+
+    pub(crate) fn remembered(&self) -> Option<&Remembered<K>> {
+        self.remembered.as_ref()
+    }
+
+    pub(crate) fn copy(&self) -> Option<fn(&V) -> V> {
+        self.copy
+    }
+
+    /// Makes whoever begins an entry ring; sure of each shard once it has been visited.
+    pub(crate) fn raise_parked(&self) {
+        self.flags.fetch_or(PARKED, Relaxed);
+    }
+
+    pub(crate) fn lower_parked(&self) {
+        self.flags.fetch_and(!PARKED, Relaxed);
+    }
+
+    /// Whether nobody can enter any more.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.shut.load(Acquire)
+    }
+}
+
+impl<K, V, S, M> fmt::Debug for Table<K, V, S, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table")
+            .field("partitions", &self.list.len())
+            .field("gate", &self.gate)
+            .finish_non_exhaustive()
+    }
+}
