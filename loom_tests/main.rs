@@ -62,6 +62,7 @@ mod handover;
 mod home;
 mod late;
 mod load;
+mod map;
 mod park;
 mod recycle;
 mod shared;
@@ -104,6 +105,7 @@ fn every_mutant_has_a_model() {
         home::MUTANTS,
         late::MUTANTS,
         load::MUTANTS,
+        map::MUTANTS,
         park::MUTANTS,
         recycle::MUTANTS,
         swap::MUTANTS,

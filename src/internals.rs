@@ -7,6 +7,7 @@
 #![allow(missing_docs, missing_debug_implementations)]
 
 use std::future::Future;
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
@@ -22,6 +23,8 @@ use crate::flusher::request::{Flushed, Requests};
 use crate::flusher::{Core, Shared};
 use crate::gate::Shape;
 use crate::lane::{self, LaneReader, LaneWriter};
+use crate::map::entry::{Entries, Entry};
+use crate::map::table::Traits;
 use crate::partition::Partitions;
 use crate::partition::collect::Collector;
 use crate::source::{Collect, Source};
@@ -410,5 +413,76 @@ impl<T> Home<T> {
 
     pub fn rung(&self) -> bool {
         was_rung(&self.bell)
+    }
+}
+
+/// A map with one partition of one shard, without its flusher.
+pub type Map = crate::map::Map<u32, u32, BuildHasherDefault<DefaultHasher>>;
+
+type Table = crate::map::table::Table<u32, u32, BuildHasherDefault<DefaultHasher>, Entries>;
+
+/// What a model wants of a map.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MapTraits {
+    pub remember_versions: usize,
+    pub read_in_flight: bool,
+}
+
+pub fn map(traits: MapTraits) -> (Map, MapFlusher) {
+    let shape = Shape {
+        partitions: 1,
+        workers: 1,
+        capacity: 64,
+        max_batch_size: 64,
+        barrier: Barrier::Fence,
+    };
+    let copy: fn(&u32) -> u32 = |value| *value;
+    let table = Table::new(
+        shape,
+        Traits {
+            // A `DashMap` has two at least; its twin can do with one.
+            shards: if cfg!(swaplane_loom) { 1 } else { 2 },
+            hasher: BuildHasherDefault::default(),
+            remember_versions: traits.remember_versions,
+            copy: traits.read_in_flight.then_some(copy),
+        },
+    );
+    let shared = Arc::new(Shared {
+        source: Arc::new(table),
+        counters: Counters::default(),
+        requests: Requests::new(),
+        config: Config::default(),
+    });
+    let flusher = MapFlusher {
+        collector: Table::collector(&shared.source),
+        shared: shared.clone(),
+    };
+    (Map::new(shared), flusher)
+}
+
+pub struct MapFlusher {
+    collector: <Table as Source>::Collector,
+    shared: Arc<Shared<Table>>,
+}
+
+impl MapFlusher {
+    /// What can be collected now.
+    pub fn collect(&mut self) -> Vec<Entry<u32, u32>> {
+        let mut entries = Vec::new();
+        self.collector.collect_all(0, &mut entries);
+        entries
+    }
+
+    /// The first `n` of what was collected and not terminal is.
+    pub fn settle(&mut self, n: usize) {
+        self.collector.settle(0, n);
+    }
+
+    pub fn park(&mut self) -> Parked {
+        self.collector.park(|_| true)
+    }
+
+    pub fn rung(&self) -> bool {
+        was_rung(&self.shared.source.gate().bell)
     }
 }

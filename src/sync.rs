@@ -18,6 +18,7 @@ mod imp {
     pub(crate) use std::sync::{Arc, OnceLock};
 
     use std::sync::PoisonError;
+    use std::sync::atomic::Ordering;
 
     /// A mutex without poisoning: nothing that can panic runs under our locks, and if it did,
     /// one caller's panic must not reach another.
@@ -91,6 +92,32 @@ mod imp {
         pub(crate) fn check(&self) {}
     }
 
+    /// A counter that one thread at a time changes, and any may read: without a read-modify-write.
+    #[derive(Debug, Default)]
+    pub(crate) struct Owned(AtomicUsize);
+
+    impl Owned {
+        #[inline(always)]
+        pub(crate) fn get(&self) -> usize {
+            self.0.load(Ordering::Relaxed)
+        }
+
+        #[inline(always)]
+        pub(crate) fn set(&self, n: usize) {
+            self.0.store(n, Ordering::Relaxed);
+        }
+
+        #[inline(always)]
+        pub(crate) fn add(&self, n: usize) {
+            self.set(self.get().wrapping_add(n));
+        }
+
+        #[inline(always)]
+        pub(crate) fn sub(&self, n: usize) {
+            self.set(self.get().wrapping_sub(n));
+        }
+    }
+
     pub(crate) use crossbeam_utils::Backoff;
     pub(crate) use tokio::sync::{Notify, Semaphore};
 
@@ -148,28 +175,32 @@ mod imp {
         pub(crate) fn lock(&self) -> MutexGuard<'_, V> {
             self.0.lock().expect("loom's mutex is never poisoned")
         }
+
+        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, V>> {
+            self.0.try_lock().ok()
+        }
     }
 
-    pub(crate) use loom::sync::{RwLockReadGuard, RwLockWriteGuard};
-
+    /// With a read-modify-write, which does the same: loom remembers only the last access to an
+    /// atomic, so of "I load, you load, you store" it misses that you could have come first.
     #[derive(Debug, Default)]
-    pub(crate) struct RwLock<V>(loom::sync::RwLock<V>);
+    pub(crate) struct Owned(AtomicUsize);
 
-    impl<V> RwLock<V> {
-        pub(crate) fn new(value: V) -> Self {
-            Self(loom::sync::RwLock::new(value))
+    impl Owned {
+        pub(crate) fn get(&self) -> usize {
+            self.0.load(Ordering::Relaxed)
         }
 
-        pub(crate) fn read(&self) -> RwLockReadGuard<'_, V> {
-            self.0.read().expect("loom's lock is never poisoned")
+        pub(crate) fn set(&self, n: usize) {
+            self.0.swap(n, Ordering::Relaxed);
         }
 
-        pub(crate) fn try_read(&self) -> Option<RwLockReadGuard<'_, V>> {
-            self.0.try_read().ok()
+        pub(crate) fn add(&self, n: usize) {
+            self.0.fetch_add(n, Ordering::Relaxed);
         }
 
-        pub(crate) fn write(&self) -> RwLockWriteGuard<'_, V> {
-            self.0.write().expect("loom's lock is never poisoned")
+        pub(crate) fn sub(&self, n: usize) {
+            self.0.fetch_sub(n, Ordering::Relaxed);
         }
     }
 

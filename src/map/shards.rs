@@ -1,5 +1,5 @@
 //! The small face of a `DashMap` that the protocol of `partition` needs: tables under locks, chosen
-//! by hash. Its twin for the models is a list under loom's lock.
+//! by hash. Its twin for the models is a list under loom's mutex, also where readers could share.
 
 pub(crate) use imp::{Exclusive, Shards};
 
@@ -128,19 +128,19 @@ mod imp {
     use std::fmt;
 
     use crate::map::key::Hashed;
-    use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+    use crate::sync::{Mutex, MutexGuard};
 
     type Table<K, H> = Vec<(Hashed<K>, H)>;
 
-    pub(crate) struct Shards<K, H>(Vec<RwLock<Table<K, H>>>);
+    pub(crate) struct Shards<K, H>(Vec<Mutex<Table<K, H>>>);
 
-    pub(crate) struct Exclusive<'a, K, H>(RwLockWriteGuard<'a, Table<K, H>>);
+    pub(crate) struct Exclusive<'a, K, H>(MutexGuard<'a, Table<K, H>>);
 
-    pub(crate) struct Shared<'a, K, H>(RwLockReadGuard<'a, Table<K, H>>);
+    pub(crate) struct Shared<'a, K, H>(MutexGuard<'a, Table<K, H>>);
 
     impl<K: Eq, H> Shards<K, H> {
         pub(crate) fn new(amount: usize) -> Self {
-            Self((0..amount).map(|_| RwLock::new(Vec::new())).collect())
+            Self((0..amount).map(|_| Mutex::new(Vec::new())).collect())
         }
 
         pub(crate) fn amount(&self) -> usize {
@@ -152,20 +152,20 @@ mod imp {
         }
 
         pub(crate) fn lock(&self, index: usize) -> Exclusive<'_, K, H> {
-            Exclusive(self.0[index].write())
+            Exclusive(self.0[index].lock())
         }
 
         pub(crate) fn read(&self, index: usize) -> Shared<'_, K, H> {
-            Shared(self.0[index].read())
+            Shared(self.0[index].lock())
         }
 
         pub(crate) fn try_read(&self, index: usize) -> Option<Shared<'_, K, H>> {
-            self.0[index].try_read().map(Shared)
+            self.0[index].try_lock().map(Shared)
         }
 
         pub(crate) fn for_each(&self, mut f: impl FnMut(&Hashed<K>, &H)) {
             for shard in &self.0 {
-                shard.read().iter().for_each(|(key, held)| f(key, held));
+                shard.lock().iter().for_each(|(key, held)| f(key, held));
             }
         }
     }

@@ -1,28 +1,24 @@
 //! What is counted of one shard of one side.
 
-use std::sync::atomic::Ordering::Relaxed;
+use crate::sync::Owned;
 
-use crate::sync::{AtomicBool, AtomicU64, AtomicUsize};
-
-/// Changed only by whoever has the lock of the shard, so by plain loads and stores; read by anybody
-/// without.
-// Relaxed: the lock orders the changes; who reads without it gets a count that was right once.
+/// Changed only by whoever has the lock of the shard; read by anybody without.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     /// Entries ever begun.
-    begun: AtomicU64,
+    begun: Owned,
     /// Updates ever merged into one.
-    merged: AtomicU64,
+    merged: Owned,
     /// Entries ever removed.
-    removed: AtomicU64,
+    removed: Owned,
     /// Entries that the shard holds.
-    waiting: AtomicUsize,
+    waiting: Owned,
     /// Credits leased and unused.
-    credits: AtomicUsize,
+    credits: Owned,
     /// How many the last lease brought.
-    last_lease: AtomicUsize,
-    /// Some entry has a version.
-    versioned: AtomicBool,
+    last_lease: Owned,
+    /// Not 0: some entry has a version.
+    versioned: Owned,
 }
 
 /// Under the lock.
@@ -30,55 +26,55 @@ impl Tally {
     /// Whether there is a credit for an entry.
     #[inline(always)]
     pub(crate) fn has_credit(&self) -> bool {
-        self.credits.load(Relaxed) > 0
+        self.credits.get() > 0
     }
 
     pub(crate) fn last_lease(&self) -> usize {
-        self.last_lease.load(Relaxed)
+        self.last_lease.get()
     }
 
     pub(crate) fn set_lease(&self, credits: usize) {
-        self.last_lease.store(credits, Relaxed);
-        self.credits.store(credits, Relaxed);
+        self.last_lease.set(credits);
+        self.credits.set(credits);
     }
 
     /// An entry is begun, with a credit.
     #[inline(always)]
     pub(crate) fn begin(&self, versioned: bool) {
-        self.credits.store(self.credits.load(Relaxed) - 1, Relaxed);
-        self.waiting.store(self.waiting.load(Relaxed) + 1, Relaxed);
-        self.begun.store(self.begun.load(Relaxed) + 1, Relaxed);
+        self.credits.sub(1);
+        self.waiting.add(1);
+        self.begun.add(1);
         self.note_version(versioned);
     }
 
     #[inline(always)]
     pub(crate) fn merge(&self, versioned: bool) {
-        self.merged.store(self.merged.load(Relaxed) + 1, Relaxed);
+        self.merged.add(1);
         self.note_version(versioned);
     }
 
     #[inline(always)]
     fn note_version(&self, versioned: bool) {
         if versioned {
-            self.versioned.store(true, Relaxed);
+            self.versioned.set(1);
         }
     }
 
     pub(crate) fn remove(&self) {
-        self.waiting.store(self.waiting.load(Relaxed) - 1, Relaxed);
-        self.removed.store(self.removed.load(Relaxed) + 1, Relaxed);
+        self.waiting.sub(1);
+        self.removed.add(1);
     }
 
     /// The shard is emptied.
     pub(crate) fn empty(&self) -> Emptied {
         let emptied = Emptied {
-            entries: self.waiting.load(Relaxed),
-            versioned: self.versioned.load(Relaxed),
-            unused: self.credits.load(Relaxed),
-            last_lease: self.last_lease.load(Relaxed),
+            entries: self.waiting.get(),
+            versioned: self.versioned.get() > 0,
+            unused: self.credits.get(),
+            last_lease: self.last_lease.get(),
         };
-        self.waiting.store(0, Relaxed);
-        self.versioned.store(false, Relaxed);
+        self.waiting.set(0);
+        self.versioned.set(0);
         self.set_lease(0);
         emptied
     }
@@ -96,18 +92,18 @@ pub(crate) struct Emptied {
 /// By anybody.
 impl Tally {
     pub(crate) fn waiting(&self) -> usize {
-        self.waiting.load(Relaxed)
+        self.waiting.get()
     }
 
     pub(crate) fn begun(&self) -> u64 {
-        self.begun.load(Relaxed)
+        self.begun.get() as u64
     }
 
     pub(crate) fn merged(&self) -> u64 {
-        self.merged.load(Relaxed)
+        self.merged.get() as u64
     }
 
     pub(crate) fn removed(&self) -> u64 {
-        self.removed.load(Relaxed)
+        self.removed.get() as u64
     }
 }
