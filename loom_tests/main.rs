@@ -1,5 +1,5 @@
-//! The models: the real code of the lanes, the flags, the registry, capacity, requests and batches,
-//! run by loom in every order of its steps, and with every stale value that the memory model
+//! The models: the real code of the lanes, the maps, the flags, the registry, capacity, requests and
+//! batches, run by loom in every order of its steps, and with every stale value that the memory model
 //! lets a load return.
 //!
 //! ```text
@@ -21,6 +21,7 @@
 //! | `flush` | what was pushed before `flush()` is in the collection that follows; every call is answered |
 //! | `load` | a full batch is told, or seen |
 //! | `credits` | no more is held than the capacity, no credit is lost, few lie idle; who is refused or waits is heard |
+//! | `map` | an update is in the active side or nowhere, delivered once and in the order of its key, also across two swaps; versions never go backwards; what is on its way is found; removal, closing and parking miss nobody |
 //! | `home` | a batch comes home, rings, and is not mistaken for another |
 //! | `drop` | every item is dropped once and every chunk freed once, and never used after that, whatever is left behind |
 //!
@@ -36,11 +37,14 @@
 //! # How far
 //! Where a model says `None` all executions are explored; elsewhere all with that many
 //! preemptions. Chunks have room for two items (or, of bytes, for two and then four). loom keeps
-//! the last seven values of each atomic.
+//! the last seven values of each atomic, and of the accesses to one only the last: of "A loads, B
+//! loads, B stores" it does not see that B could have come first. So a counter that its owner reads
+//! before it writes (`sync::Owned`) is a read-modify-write here.
 //!
 //! # Not proven here
 //! - The task of the flusher: timers, delivery, retry, and that it calls its collector and hears
 //!   its requests in the order in which the models do. `internals` is where they meet.
+//! - `DashMap`. Its stand-in is a list for each shard, under a mutex also for readers.
 //! - `arc_swap`. Its stand-in is two relaxed accesses, so nothing leans on its orderings.
 //! - `membarrier(2)`. Models of pushes without fences (`Expedited`) take a compiler fence to be what
 //!   the barrier of another thread makes of it, a full fence. That is more than it is towards

@@ -1,5 +1,6 @@
 //! A write buffer: many threads push items one by one, one sink gets them in batches, and every
-//! accepted item is accounted for.
+//! accepted item is accounted for. A [`Queue`] delivers every item; a [`Map`] holds one entry for
+//! each key, and delivers what the key has become.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -29,9 +30,31 @@
 //! # }
 //! ```
 //!
-//! [`Queue`] is the way in, with [`Writer`] for who pushes much and [`Permit`] for who would rather
-//! wait than be refused. [`Builder`] has the settings, [`Sink`] and [`Batch`] are the way out,
-//! [`Retry`] is what happens in between, and [`ShutdownReport`] and [`Stats`] are the account.
+//! Where only the last state of each key matters, many updates become one row:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use swaplane::{Batch, Entry, Map};
+//!
+//! let map = Map::builder().spawn_fn(|batch: Batch<Entry<u64, f32>>| async move {
+//!     println!("{} devices", batch.len()); // upsert them
+//!     Ok(())
+//! })?;
+//! for (device, temperature) in [(1, 20.5), (2, 19.0), (1, 20.7)] {
+//!     map.put(device, temperature)?; // or `put_newer`, with a version; or `merge`
+//! }
+//! let report = map.shutdown(Duration::from_secs(5)).await;
+//! assert_eq!((report.accepted, report.coalesced, report.delivered), (3, 1, 2));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Queue`] and [`Map`] are the ways in, with [`Writer`] for who pushes much, [`Permit`] for who
+//! would rather wait than be refused, and [`Mirror`] for who removes. [`Builder`] has the settings,
+//! [`Sink`] and [`Batch`] are the way out, [`Retry`] is what happens in between, and
+//! [`ShutdownReport`] and [`Stats`] are the account. All but the ways in is the same for both.
 //!
 //! # The picture
 //!
@@ -42,13 +65,20 @@
 //!  push ───────► a lane per thread ─┐            │   (has every reader)          retry, timeout
 //!  push_keyed ─► mutex, its lane ───┤ partition ─┘
 //!  Writer ─────► its own lane ──────┘
+//!
+//!  put ────────► hash ─► partition ─► shard of the active side ─┐
+//!                                     of two maps               ├─► flusher, as above
+//!  put ────────► hash ─► partition ─► ...  ─────────────────────┘
 //! ```
 //!
 //! # The contract
 //!
+//! For a map read "entry" for "item" where it is held, in flight or delivered, and "update" where
+//! it is pushed and accepted.
+//!
 //! - **C1** `Ok` from a push means exactly one outcome: delivered, returned by a shutdown, or lost
-//!   (given up by the retry policy, or never given back by the sink). To the sink it is at least
-//!   once: an attempt that failed or timed out may have had an effect, so a batch has an
+//!   (given up by the retry policy, or never given back by the sink); of a map also coalesced
+//!   (merged into an entry, which has its own outcome) or removed. To the sink it is at least once: an attempt that failed or timed out may have had an effect, so a batch has an
 //!   [id](Batch::id) that stays across attempts, and an [attempt number](Batch::attempt).
 //! - **C2** `Err` from a push carries the item back, and it is never delivered.
 //! - **C3** No push that begins after [`close`](Queue::close) returned is accepted. One that races
@@ -61,13 +91,23 @@
 //! - **C6** [`flush`](Queue::flush) resolves when everything whose push happened before the call
 //!   has its outcome, and says whether all of it was delivered.
 //! - **C7** [`shutdown`](Queue::shutdown) has one deadline for all of it, and its report adds up:
-//!   `accepted = delivered + dead_lettered + dropped + returned + lost`, the returned items
-//!   included. (A sink that blocks its thread delays nobody else while the runtime has another.)
+//!   `accepted = delivered + dead_lettered + dropped + returned + lost + coalesced + removed`, the
+//!   returned items included. (A sink that blocks its thread delays nobody else while the runtime has another.)
 //! - **C8** A panic in the sink or in a closure of yours reaches no caller and does not stop the
 //!   flusher.
 //! - **C9** [`stats`](Queue::stats) obeys the same sum, with `held` added, whenever nothing is in
 //!   progress.
-//! - **C10** A push never waits for a flush, and collecting never waits for a push.
+//! - **C10** A push never waits for a flush, and collecting never waits for a push. (In a map both
+//!   take the lock of a shard, neither for longer than one look-up or one exchange of two tables.)
+//!
+//! And of a map alone:
+//!
+//! - **M1** The version that the sink gets for a key never decreases while an earlier one is held,
+//!   in flight or in backoff; with [`remember_versions`](Builder::remember_versions) also later.
+//! - **M2** [`Entry::updates`] counts the accepted updates that were merged into an entry.
+//! - **M3** The last write wins: the last to be done under the lock of the key's shard.
+//! - **M4** A removal takes back the entry that has not left yet, or does nothing. It never brings
+//!   anything back. (Those of a [`Mirror`] are updates, and are delivered.)
 //!
 //! No cancelled future loses an item or a batch, and no `Drop` blocks.
 //!
@@ -85,6 +125,8 @@
 //!   a second or two, and then the one that its writer is in, which can have grown to 64 KiB.
 //! - **Looking costs.** [`len`](Queue::len) and [`stats`](Queue::stats) visit every lane: a price
 //!   for pushes that count nothing.
+//! - **A key can lie in two places.** What has left a map for the sink is not touched any more: an
+//!   update begins another entry, which counts too, and cannot see the first.
 //! - **A batch waits for its predecessor.** With `max_in_flight` 1 a batch that fails holds up all
 //!   others until it is through or given up; otherwise it holds up its share of the partitions.
 //!
@@ -110,6 +152,13 @@
 //! outcome. A **batch** is a lease too: it owns its items while the sink has it, and gives them
 //! back when it is dropped, however that comes about. So retries need neither `Clone` nor `Sync`.
 //!
+//! A **map** has partitions too, chosen by the hash of the key. Each has two sides, tables under the
+//! locks of a few shards (a `DashMap`), of which an `ArcSwap` says which is active. An update locks
+//! its shard of the active side, and then sees whether it still is the active one. The flusher
+//! publishes the other side first and then empties the shards of the old one, each in a step that
+//! takes no time; keys and versions stay to be compared with until their batches are terminal, and
+//! no earlier is that side swapped in again. Told in `map/partition`; there is no unsafe code in it.
+//!
 //! Some of it came out simpler than it was first designed:
 //! - Each lane counts what was `published` over its whole life, not per buffer, so that counting
 //!   what was accepted costs a push nothing more; `moved_at` tells where one buffer ended.
@@ -125,7 +174,8 @@
 //! look-up of the thread's lane. Neither reads a clock; neither has an atomic read-modify-write or
 //! allocates but on the slow path: about every 64th push, which leases credits, the first in a
 //! chunk, and any that meets a flag. A keyed push adds a hash and a lock. A batch costs a task, and
-//! the copying of its items out of the lanes, once. Raising a flag is one system call on Linux;
+//! the copying of its items out of the lanes, once. An update of a map hashes its key once and takes
+//! one lock; an entry that leaves is moved twice, and its key cloned if it has a version. Raising a flag is one system call on Linux;
 //! where `membarrier` is not to be had each push runs a fence instead. With nothing to do nothing
 //! runs.
 
