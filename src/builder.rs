@@ -26,7 +26,7 @@ use crate::stats::Counters;
 use crate::sync::{Arc, mpsc};
 
 /// The settings of a [`Queue`] or a [`Map`](crate::Map) to be. Made by [`Queue::builder`] or
-/// [`Map::builder`]; ends with one of the `spawn`s, which refuses values out of range, all at once.
+/// [`Map::builder`](crate::Map::builder); ends with one of the `spawn`s, which refuses values out of range, all at once.
 /// No duration may be longer than 365 days.
 ///
 /// ```
@@ -57,7 +57,7 @@ pub struct Builder<B: Buffer> {
     own: B::Settings,
 }
 
-/// What a [`Builder`] builds: a [`Queue`] or a [`Map`]. Nobody else can implement it.
+/// What a [`Builder`] builds: a [`Queue`] or a [`Map`](crate::Map). Nobody else can implement it.
 ///
 /// ```
 /// fn named<B: swaplane::Buffer>(builder: swaplane::Builder<B>) -> swaplane::Builder<B> {
