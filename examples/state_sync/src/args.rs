@@ -1,12 +1,13 @@
 //! The command line.
 
-use std::{path::PathBuf, thread, time::Duration};
+use std::{fmt::Display, ops::RangeInclusive, path::PathBuf, str::FromStr, thread, time::Duration};
 
 use clap::{
     CommandFactory, Parser,
-    builder::RangedU64ValueParser,
     error::{Error, ErrorKind},
 };
+
+const MAX_CAPACITY: usize = 10_000_000;
 
 /// Keeps an SQLite table in step with devices that many threads update.
 ///
@@ -19,14 +20,14 @@ use clap::{
 /// Exit status: 0 if the database says what is true (also after Ctrl-C), 1 if not, 2 for a wrong
 /// argument.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, allow_negative_numbers = true)]
 pub struct Args {
     /// Devices that change
     #[arg(
         long,
         value_name = "N",
         default_value_t = 5_000,
-        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+        value_parser = within::<u32>(1..=1_000_000)
     )]
     pub devices: u32,
 
@@ -35,7 +36,7 @@ pub struct Args {
         long,
         value_name = "N",
         default_value_t = threads(),
-        value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024)
+        value_parser = within::<usize>(1..=1024)
     )]
     pub threads: usize,
 
@@ -44,7 +45,7 @@ pub struct Args {
         long,
         value_name = "N",
         default_value_t = 5_000_000,
-        value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000)
+        value_parser = within::<u64>(1..=1_000_000_000_000)
     )]
     pub updates: u64,
 
@@ -53,7 +54,7 @@ pub struct Args {
         long,
         value_name = "PERCENT",
         default_value_t = 5,
-        value_parser = clap::value_parser!(u64).range(..=100)
+        value_parser = within::<u64>(0..=100)
     )]
     pub late: u64,
 
@@ -67,7 +68,7 @@ pub struct Args {
         long,
         value_name = "N",
         default_value_t = 8_000,
-        value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000_000)
+        value_parser = within::<usize>(1..=MAX_CAPACITY)
     )]
     pub capacity: usize,
 
@@ -76,7 +77,7 @@ pub struct Args {
     #[arg(
         long,
         value_name = "N",
-        value_parser = RangedU64ValueParser::<usize>::new().range(1..)
+        value_parser = within::<usize>(1..=largest_batch(MAX_CAPACITY))
     )]
     batch_size: Option<usize>,
 
@@ -86,7 +87,7 @@ pub struct Args {
         long,
         value_name = "MS",
         default_value_t = 50,
-        value_parser = clap::value_parser!(u64).range(..=3_600_000)
+        value_parser = within::<u64>(0..=3_600_000)
     )]
     max_delay: u64,
 
@@ -96,12 +97,12 @@ pub struct Args {
         long,
         value_name = "N",
         default_value_t = 0,
-        value_parser = RangedU64ValueParser::<usize>::new().range(..=1_000_000)
+        value_parser = within::<usize>(0..=1_000_000)
     )]
     pub remember_versions: usize,
 
     /// Another seed makes other states and updates
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = within::<u64>(0..=u64::MAX))]
     pub seed: u64,
 }
 
@@ -116,13 +117,13 @@ impl Args {
     /// What concerns two options at once. swaplane would refuse it too, but here the message names
     /// the option, and comes before a database file is made.
     fn check(&self) -> Result<(), Error> {
-        let most = self.largest_batch();
+        let most = largest_batch(self.capacity);
         match self.batch_size {
             Some(size) if size > most => Err(Self::command().error(
                 ErrorKind::ValueValidation,
                 format!(
-                    "invalid value '{size}' for '--batch-size <N>': {size} is not in 1..={most}, \
-                     three quarters of --capacity {}",
+                    "invalid value '{size}' for '--batch-size <N>': must be a whole number from 1 \
+                     to {most}, three quarters of --capacity {}",
                     self.capacity
                 ),
             )),
@@ -130,19 +131,33 @@ impl Args {
         }
     }
 
-    /// swaplane's own bound.
-    fn largest_batch(&self) -> usize {
-        self.capacity - self.capacity / 4
-    }
-
     pub fn batch_size(&self) -> usize {
         self.batch_size
-            .unwrap_or_else(|| self.largest_batch().min(2_000))
+            .unwrap_or_else(|| largest_batch(self.capacity).min(2_000))
     }
 
     pub fn max_delay(&self) -> Duration {
         Duration::from_millis(self.max_delay)
     }
+}
+
+/// A number, or a message that tells what it has to be, however it is wrong.
+fn within<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone
+where
+    T: FromStr + PartialOrd + Display + Clone,
+{
+    move |text| {
+        let number = text.parse().ok();
+        number.filter(|n| range.contains(n)).ok_or_else(|| {
+            let (least, most) = (range.start(), range.end());
+            format!("must be a whole number from {least} to {most}")
+        })
+    }
+}
+
+/// swaplane's own bound: a quarter of the capacity may lie unused in its shards.
+const fn largest_batch(capacity: usize) -> usize {
+    capacity - capacity / 4
 }
 
 /// One per CPU, but several also on a machine that has only one: that is what this is about.

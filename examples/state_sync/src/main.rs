@@ -21,6 +21,7 @@ mod stop;
 mod store;
 
 use std::{
+    path::Path,
     process::ExitCode,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -77,9 +78,11 @@ struct Job {
 
 fn prepare(args: &Args) -> Result<Job> {
     let stop = Arc::new(Stop::default());
-    let place = Place::new(args.database.as_deref())?;
-    let (store, before) = open(&place)
-        .with_context(|| format!("cannot use {} as the database", place.database().display()))?;
+    let (place, store, before) =
+        open(args.database.as_deref()).with_context(|| match &args.database {
+            Some(file) => format!("cannot use --database {}", file.display()),
+            None => "cannot make a temporary database".to_owned(),
+        })?;
     let store = Arc::new(Mutex::new(store));
     let counters = Arc::new(Counters::default());
     let map = Map::builder()
@@ -108,10 +111,11 @@ fn prepare(args: &Args) -> Result<Job> {
     })
 }
 
-fn open(place: &Place) -> rusqlite::Result<(Store, Readings)> {
+fn open(database: Option<&Path>) -> Result<(Place, Store, Readings)> {
+    let place = Place::new(database)?;
     let store = Store::open(place.database())?;
     let before = store.readings()?;
-    Ok((store, before))
+    Ok((place, store, before))
 }
 
 fn run(args: &Args, job: Job) -> Result<Report> {

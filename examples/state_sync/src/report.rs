@@ -61,8 +61,7 @@ impl Report {
         }
         if !self.differences.is_empty() {
             problems.push(format!(
-                "the database differs from the true state for {} devices: {}",
-                grouped(self.differences.count),
+                "the database differs from the true state: {}",
                 self.differences
             ));
         }
