@@ -236,8 +236,9 @@ impl Report {
             |sample| {
                 let seconds = sample.seconds_for(self.tally.offered());
                 format!(
-                    "{seconds:.1} s, {:.1} times as long, by that sample",
-                    seconds / self.elapsed.as_secs_f64()
+                    "{} s, {} times as long, by that sample",
+                    rough(seconds),
+                    rough(seconds / self.elapsed.as_secs_f64())
                 )
             },
         )
@@ -249,6 +250,15 @@ impl Report {
             Some(Why::SinkFailed(_)) => "early, the database failed",
             None => "when all were made",
         }
+    }
+}
+
+/// An estimate, without digits that mean nothing.
+fn rough(number: f64) -> String {
+    if number < 10.0 {
+        format!("{number:.1}")
+    } else {
+        grouped(number.round() as u64)
     }
 }
 
@@ -267,7 +277,20 @@ pub fn grouped(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::grouped;
+    use super::{grouped, rough};
+
+    #[test]
+    fn estimates_are_rounded() {
+        let cases = [
+            (0.04, "0.0"),
+            (9.44, "9.4"),
+            (10.4, "10"),
+            (1_234.5, "1,235"),
+        ];
+        for (number, text) in cases {
+            assert_eq!(rough(number), text);
+        }
+    }
 
     #[test]
     fn digits_are_grouped_by_three() {
