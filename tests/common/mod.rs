@@ -7,6 +7,7 @@
     reason = "each test binary uses a part of it"
 )]
 
+mod keyed;
 mod ledger;
 mod recorder;
 mod watch;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use swaplane::{Queue, ShutdownReport, Stats};
 
+pub use keyed::{Keyed, Row, removal, row, rows, sorted, steady_map};
 pub use ledger::{Ledger, Token};
 pub use recorder::{Attempt, Recorder, Step, Why, attempt_of};
 pub use watch::{
@@ -74,6 +76,8 @@ pub fn assert_adds_up<T>(report: &ShutdownReport<T>) {
         + report.dead_lettered
         + report.dropped
         + report.lost
+        + report.coalesced
+        + report.removed
         + report.returned.len() as u64
         + report.returned_elsewhere;
     assert_eq!(report.accepted, ends, "the report does not add up");
@@ -87,6 +91,8 @@ pub fn assert_conserved(stats: &Stats) {
         + stats.dropped
         + stats.returned
         + stats.lost
+        + stats.coalesced
+        + stats.removed
         + stats.held;
     assert_eq!(stats.accepted, ends, "the stats do not add up");
 }
