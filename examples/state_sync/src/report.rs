@@ -66,7 +66,11 @@ impl Report {
             ));
         }
         for (what, one, other) in self.disagreements() {
-            problems.push(format!("{what}: {} or {}", grouped(one), grouped(other)));
+            problems.push(format!(
+                "the counts disagree: {what} {} and {}",
+                grouped(one),
+                grouped(other)
+            ));
         }
         problems
     }
@@ -100,17 +104,17 @@ impl Report {
             + shutdown.returned_elsewhere;
         let mut pairs = vec![
             (
-                "updates accepted, as the map or its outcomes say",
+                "updates accepted, by the map and by its outcomes:",
                 shutdown.accepted,
                 outcomes,
             ),
             (
-                "updates accepted, as the threads or the map say",
+                "updates accepted, by the threads and by the map:",
                 self.tally.accepted(),
                 shutdown.accepted,
             ),
             (
-                "updates coalesced, as the threads or the map say",
+                "updates coalesced, by the threads and by the map:",
                 self.tally.replaced,
                 shutdown.coalesced,
             ),
@@ -118,17 +122,17 @@ impl Report {
         // An attempt that came too late and one that came in its stead both count in the sink.
         if self.stats.attempts == self.stats.batches {
             pairs.push((
-                "batches, as the map or the sink says",
+                "batches, by the map and by the sink:",
                 self.stats.batches,
                 self.written.transactions,
             ));
             pairs.push((
-                "entries, as the map or the sink says",
+                "entries, by the map and by the sink:",
                 shutdown.delivered,
                 self.written.entries,
             ));
             pairs.push((
-                "updates accepted, as the map or its entries say",
+                "updates accepted, by the map and by its entries:",
                 shutdown.accepted,
                 self.written.updates,
             ));
