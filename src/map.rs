@@ -79,7 +79,8 @@ use crate::sync::Arc;
 /// An update costs a hash of the key, an uncontended lock and the look-up. `Eq` of the key, the
 /// function of a `merge` and `Clone` in `get` run under that lock, and must not use the map: they
 /// would wait for themselves. `Hash` and `Drop` run outside. If any of them panics the caller gets
-/// the panic, and no other entry is harmed.
+/// the panic, and no other entry is harmed. What the flusher clones, compares and drops cannot harm
+/// it either; a key that cannot be cloned is delivered, but not known while it is on its way.
 pub struct Map<K, V, S = RandomState, M = Entries>
 where
     K: Eq + Hash + Clone + Send + Sync + 'static,
@@ -171,7 +172,10 @@ where
     #[inline]
     pub fn put(&self, key: K, value: V) -> Result<(), PushError<(K, V)>> {
         match self.table().update(key, None, value, Option::replace, Some) {
-            Ok(_to_be_dropped) => Ok(()),
+            Ok(updated) => {
+                updated.discard();
+                Ok(())
+            }
             Err((refused, key, value)) => Err(PushError::new(refused, (key, value))),
         }
     }
@@ -204,9 +208,15 @@ where
     pub fn put_newer(&self, key: K, value: V, version: u64) -> Result<Put, PushError<(K, V)>> {
         let table = self.table();
         match table.update(key, Some(version), value, Option::replace, Some) {
-            Ok(Updated::Inserted) => Ok(Put::Inserted),
-            Ok(Updated::Merged(..)) => Ok(Put::Replaced),
-            Ok(Updated::Stale(..)) => Ok(Put::Stale),
+            Ok(updated) => {
+                let put = match updated {
+                    Updated::Inserted => Put::Inserted,
+                    Updated::Merged(..) => Put::Replaced,
+                    Updated::Stale(..) => Put::Stale,
+                };
+                updated.discard();
+                Ok(put)
+            }
             Err((refused, key, value)) => Err(PushError::new(refused, (key, value))),
         }
     }
@@ -309,7 +319,10 @@ where
             None => *held = Some(update),
         };
         match self.table().update(key, None, update, merge, Some) {
-            Ok(_to_be_dropped) => Ok(()),
+            Ok(updated) => {
+                updated.discard();
+                Ok(())
+            }
             Err((refused, key, update)) => Err(PushError::new(refused, (key, update))),
         }
     }

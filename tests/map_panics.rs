@@ -439,25 +439,6 @@ fn dropping_what_was_delivered() {
     });
 }
 
-/// Key and value of one entry.
-#[test]
-fn dropping_both_of_an_entry() {
-    alone("dropping_both_of_an_entry", || {
-        paused(async || {
-            let (sink, alive) = (Keyed::from(Recorder::ok()), Alive::default());
-            let map = builder().spawn(sink.clone()).unwrap();
-            fill(&map, &alive);
-            for id in [8, 9] {
-                map.put(alive.mine(id).arm(DROP), alive.mine(id).arm(DROP))
-                    .unwrap();
-            }
-            map.flush().await.unwrap();
-            assert_eq!(sink.acked().len(), 10);
-            assert_unharmed(&map, &sink, &alive).await;
-        });
-    });
-}
-
 /// What the flusher clones, for reading in flight and for remembering, may panic: its own entry may
 /// go that way, no other does, and nothing stops.
 #[test]

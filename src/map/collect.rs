@@ -9,14 +9,14 @@ use super::entry::{Held, Kind};
 use super::shards::Shards;
 use super::table::Table;
 use super::tally::Tally;
-use crate::contain::contain;
+use crate::contain::{contain, drop_both};
 use crate::gate::Gate;
 use crate::source::{Collect, Parked, Source};
 use crate::sync::{Arc, broken};
 
 pub(crate) struct Collector<K, V, S, M: Kind>
 where
-    K: Send + 'static,
+    K: Eq + Send + 'static,
     V: Send + 'static,
 {
     table: Arc<Table<K, V, S, M>>,
@@ -221,7 +221,8 @@ where
         }
         for shard in 0..self.scratch.amount() {
             for kept in self.scratch.lock(shard).drain() {
-                contain("the drop of a key or value", || drop(kept));
+                let (key, held) = kept;
+                contain("the drop of a key or value", || drop_both(held, key));
             }
         }
         self.partitions[index].out_until = None;
@@ -352,7 +353,7 @@ where
 
 impl<K, V, S, M: Kind> fmt::Debug for Collector<K, V, S, M>
 where
-    K: Send + 'static,
+    K: Eq + Send + 'static,
     V: Send + 'static,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

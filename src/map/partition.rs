@@ -31,7 +31,7 @@ use super::shards::{Exclusive, Shards};
 use super::tally::Tally;
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Published, Sealed, broken, fence};
 
-pub(crate) struct Partition<K, V> {
+pub(crate) struct Partition<K: Eq, V> {
     sides: [Arc<Side<K, V>>; 2],
     active: Published<Side<K, V>>,
     /// Which side is the active one, perhaps: saves a look at the wrong one.
@@ -43,7 +43,7 @@ pub(crate) struct Partition<K, V> {
     behind: AtomicBool,
 }
 
-struct Side<K, V> {
+struct Side<K: Eq, V> {
     shards: Shards<K, Held<V>>,
     /// One for each shard, under its lock.
     tallies: Box<[CachePadded<Tally>]>,
@@ -317,7 +317,7 @@ impl<K: Eq, V> Partition<K, V> {
     }
 }
 
-impl<K, V> std::fmt::Debug for Partition<K, V> {
+impl<K: Eq, V> std::fmt::Debug for Partition<K, V> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Partition").finish_non_exhaustive()
     }

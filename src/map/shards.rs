@@ -10,11 +10,12 @@ mod imp {
     use dashmap::{DashMap, RwLockReadGuard, RwLockWriteGuard, SharedValue};
     use hashbrown::raw::RawTable;
 
+    use crate::contain::{contain, drop_both};
     use crate::map::key::{Hashed, PassThrough};
 
     type Table<K, H> = RawTable<(Hashed<K>, SharedValue<H>)>;
 
-    pub(crate) struct Shards<K, H>(DashMap<Hashed<K>, H, PassThrough>);
+    pub(crate) struct Shards<K: Eq, H>(DashMap<Hashed<K>, H, PassThrough>);
 
     /// The lock of one shard, for writing.
     pub(crate) struct Exclusive<'a, K, H>(RwLockWriteGuard<'a, Table<K, H>>);
@@ -58,6 +59,20 @@ mod imp {
         pub(crate) fn for_each(&self, mut f: impl FnMut(&Hashed<K>, &H)) {
             for entry in &self.0 {
                 f(entry.key(), entry.value());
+            }
+        }
+    }
+
+    impl<K: Eq, H> Drop for Shards<K, H> {
+        /// Keys and values whose `Drop` panics take no others with them.
+        fn drop(&mut self) {
+            if !std::mem::needs_drop::<(K, H)>() {
+                return;
+            }
+            for index in 0..self.amount() {
+                for (key, held) in self.lock(index).drain() {
+                    contain("the drop of an entry", || drop_both(held, key));
+                }
             }
         }
     }
@@ -116,7 +131,7 @@ mod imp {
         }
     }
 
-    impl<K, H> fmt::Debug for Shards<K, H> {
+    impl<K: Eq, H> fmt::Debug for Shards<K, H> {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.debug_struct("Shards").finish_non_exhaustive()
         }
@@ -132,7 +147,7 @@ mod imp {
 
     type Table<K, H> = Vec<(Hashed<K>, H)>;
 
-    pub(crate) struct Shards<K, H>(Vec<Mutex<Table<K, H>>>);
+    pub(crate) struct Shards<K: Eq, H>(Vec<Mutex<Table<K, H>>>);
 
     pub(crate) struct Exclusive<'a, K, H>(MutexGuard<'a, Table<K, H>>);
 
@@ -213,7 +228,7 @@ mod imp {
         }
     }
 
-    impl<K, H> fmt::Debug for Shards<K, H> {
+    impl<K: Eq, H> fmt::Debug for Shards<K, H> {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.debug_struct("Shards").finish_non_exhaustive()
         }

@@ -13,6 +13,7 @@ use super::entry::{Held, Kind};
 use super::key::{self, Hashed};
 use super::partition::Partition;
 use super::remembered::Remembered;
+use crate::contain::{drop_before, drop_both};
 use crate::error::Refused;
 use crate::gate::{Gate, Shape};
 use crate::source::{Intake, Source};
@@ -24,7 +25,7 @@ const CLOSED: usize = 1;
 const PARKED: usize = 1 << 1;
 
 /// Everything that an update touches.
-pub(crate) struct Table<K, V, S, M> {
+pub(crate) struct Table<K: Eq, V, S, M> {
     list: Box<[CachePadded<Partition<K, V>>]>,
     hasher: S,
     flags: AtomicUsize,
@@ -54,6 +55,18 @@ pub(crate) enum Updated<K, C, R> {
     Inserted,
     Merged(R, K),
     Stale(K, C),
+}
+
+impl<K, C, R> Updated<K, C, R> {
+    /// Drops what the update leaves over.
+    #[inline(always)]
+    pub(crate) fn discard(self) {
+        match self {
+            Self::Inserted => {}
+            Self::Merged(rest, key) => drop_both(rest, key),
+            Self::Stale(key, cargo) => drop_both(key, cargo),
+        }
+    }
 }
 
 type Outcome<K, C, R> = Result<Updated<K, C, R>, (Refused, K, C)>;
@@ -187,8 +200,7 @@ where
         drop(entered);
         self.gate.take_off(home, 1);
         self.gate.credits.give_back(1);
-        drop(key);
-        held.value
+        drop_before(key, held.value)
     }
 
     /// Shows the value of a key: the one that is held, or, where values can be read there, the one
@@ -261,7 +273,7 @@ where
 }
 
 /// The flusher's side.
-impl<K, V, S, M> Table<K, V, S, M> {
+impl<K: Eq, V, S, M> Table<K, V, S, M> {
     pub(crate) fn partitions(&self) -> usize {
         self.list.len()
     }
@@ -298,7 +310,7 @@ impl<K, V, S, M> Table<K, V, S, M> {
     }
 }
 
-impl<K, V, S, M> fmt::Debug for Table<K, V, S, M> {
+impl<K: Eq, V, S, M> fmt::Debug for Table<K, V, S, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Table")
             .field("partitions", &self.list.len())
