@@ -24,9 +24,11 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use self::deliver::{Courier, Cut, Outcome, Worker};
+use self::request::Flushed;
 pub(crate) use self::shared::{Core, Shared};
 use self::shutdown::Drain;
 use self::waiting::Flush;
@@ -162,16 +164,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
             }
             self.deadline = Some(self.deadline.map_or(at, |earlier| earlier.min(at)));
         }
-        if !heard.flushes.is_empty() {
-            for worker in self.workers() {
-                self.cut_all(worker, Reason::Flush);
-            }
-            let core = self.core.as_mut().expect("left behind only on drop");
-            let held_back = |worker| core.collector.held_back(worker) > 0;
-            let all = (0..self.due.len()).map(held_back).collect();
-            let flush = Flush::new(self.next_id, all, heard.flushes);
-            self.flushes.push(flush);
-        }
+        self.begin_flushes(heard.flushes);
         if self.stage == Stage::Closing && !self.core().collector.is_busy() {
             for worker in self.workers() {
                 self.cut_all(worker, Reason::Close);
@@ -180,6 +173,20 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         }
         self.go_on_flushing();
         self.answer();
+    }
+
+    fn begin_flushes(&mut self, callers: Vec<oneshot::Sender<Flushed>>) {
+        if callers.is_empty() {
+            return;
+        }
+        for worker in self.workers() {
+            self.cut_all(worker, Reason::Flush);
+        }
+        let core = self.core.as_mut().expect("left behind only on drop");
+        let held_back = |worker| core.collector.held_back(worker) > 0;
+        let all = (0..self.due.len()).map(held_back).collect();
+        let flush = Flush::new(self.next_id, all, callers);
+        self.flushes.push(flush);
     }
 
     // ---- step ----
@@ -365,14 +372,17 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
     }
 
     fn record(&mut self, worker: usize, id: u64, size: usize, outcome: Outcome) {
-        let counters = &self.shared.counters;
         match outcome {
             Outcome::Delivered => {
+                let counters = &self.shared.counters;
                 counters.delivered.add(size);
                 counters.batches.add(1);
             }
             Outcome::Lost => {
-                counters.lost.add(size);
+                // Who has asked by now asked while these items were held, and is to learn of them.
+                let asked = self.shared.requests.hear_flushes();
+                self.begin_flushes(asked);
+                self.shared.counters.lost.add(size);
                 for flush in &mut self.flushes {
                     flush.note(worker, id, 0, size);
                 }

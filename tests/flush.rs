@@ -13,6 +13,7 @@ use common::{
     HOUR, Recorder, Rng, Step, finish, item, ms, paused, poll_once, scaled, secs, settle, threaded,
 };
 use swaplane::{Builder, Queue, Retry, SinkError};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 fn slow_queue() -> Builder<Queue<u64>> {
@@ -103,6 +104,32 @@ fn a_flush_reports_what_was_lost() {
         assert_eq!(error.undelivered(), 10);
         assert!(!error.to_string().is_empty());
         assert_eq!(sink.delivered().len(), 15);
+    });
+}
+
+/// What is held when the flush is called counts, also if it is lost before the flusher hears of it.
+#[test]
+fn a_flush_reports_what_is_lost_just_then() {
+    paused(async || {
+        let fail = Arc::new(Notify::new());
+        let told = fail.clone();
+        let queue = slow_queue()
+            .retry(Retry::never())
+            .spawn_fn(move |batch| {
+                let told = told.clone();
+                async move {
+                    let _batch = batch;
+                    told.notified().await;
+                    Err("scripted".into())
+                }
+            })
+            .unwrap();
+        queue.push_all(0..10).unwrap();
+        settle().await;
+        fail.notify_one();
+        assert_eq!(queue.len(), 10);
+        let error = queue.flush().await.unwrap_err();
+        assert_eq!((error.lost, error.undelivered()), (10, 10));
     });
 }
 

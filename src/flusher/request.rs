@@ -87,6 +87,11 @@ impl<R> Requests<R> {
         }
     }
 
+    /// The flusher's: of what `hear` hears, the flushes.
+    pub(crate) fn hear_flushes(&self) -> Vec<oneshot::Sender<Flushed>> {
+        std::mem::take(&mut self.notes.lock().flushes)
+    }
+
     /// The flusher's last word. Flushes still in the list learn it by their senders' end.
     pub(crate) fn end(&self, remains: R) {
         let mut notes = self.notes.lock();

@@ -110,6 +110,8 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
                 break;
             }
         }
+        let asked = self.shared.requests.hear_flushes();
+        self.begin_flushes(asked);
         for worker in self.workers() {
             self.cut_all(worker, Reason::Close);
             let flushes = &mut self.flushes;
