@@ -22,19 +22,24 @@ impl<B: Source> Handle<B> {
     }
 
     pub(crate) async fn flush(&self) -> Result<(), FlushError> {
+        let (lost, returned) = (self.counters.lost.get(), self.counters.returned.get());
         if let Some(answer) = self.requests.flush() {
             self.source.gate().ring();
             if let Ok(flushed) = answer.await {
                 return flushed;
             }
         }
-        // The flusher has ended, and nothing will become of what it has not delivered.
-        match self.stats().held {
+        // The flusher has ended, and nothing will become of what it has not delivered. What came
+        // to an end meanwhile may have been pushed after the call: nobody is left to tell.
+        let stats = self.stats();
+        let error = FlushError {
+            lost: stats.lost - lost,
+            returned: stats.returned - returned,
+            held: stats.held,
+        };
+        match error.undelivered() {
             0 => Ok(()),
-            held => Err(FlushError {
-                held,
-                ..FlushError::default()
-            }),
+            _ => Err(error),
         }
     }
 

@@ -10,7 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use common::{
-    HOUR, Recorder, Rng, Step, finish, item, ms, paused, poll_once, scaled, secs, settle, threaded,
+    HOUR, Recorder, Rng, Step, block_on, finish, item, ms, paused, poll_once, scaled, secs, settle,
+    threaded, watched,
 };
 use swaplane::{Builder, Queue, Retry, SinkError};
 use tokio::sync::Notify;
@@ -273,6 +274,52 @@ fn a_flush_ends_with_the_shutdown() {
         let result = tokio::time::timeout(secs(1), flush).await;
         let error = result.expect("the flush has to end").unwrap_err();
         assert_eq!(error.undelivered(), 25);
+    });
+}
+
+/// The same for one that is called while the shutdown takes back what is in the sink's hands.
+#[test]
+fn a_flush_at_the_end_of_the_shutdown() {
+    paused(async || {
+        let queue = slow_queue().spawn(Recorder::new(Step::Hang)).unwrap();
+        queue.push_all(0..25).unwrap();
+        settle().await;
+        let other = queue.clone();
+        let shutdown = tokio::spawn(async move { other.shutdown(secs(1)).await });
+        settle().await;
+        tokio::time::sleep(secs(1)).await;
+        let mut answers = Vec::new();
+        while !queue.is_empty() {
+            let other = queue.clone();
+            answers.push(tokio::spawn(async move { other.flush().await }));
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(shutdown.await.unwrap().returned.len(), 25);
+        assert!(!answers.is_empty());
+        for answer in answers {
+            assert_eq!(answer.await.unwrap().unwrap_err().undelivered(), 25);
+        }
+    });
+}
+
+/// A flush that waits when the runtime goes counts what a shutdown has returned before it looks.
+#[test]
+fn a_flush_that_looks_after_the_shutdown() {
+    watched(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let inside = runtime.enter();
+        let queue = slow_queue().spawn(Recorder::ok()).unwrap();
+        drop(inside);
+        queue.push_all(0..10).unwrap();
+        let mut flush = pin!(queue.flush());
+        assert!(poll_once(flush.as_mut()).is_pending());
+        drop(runtime);
+        assert_eq!(queue.shutdown_blocking(secs(1)).returned.len(), 10);
+        let error = block_on(flush).unwrap_err();
+        assert_eq!((error.lost, error.returned, error.held), (0, 10, 0));
     });
 }
 
