@@ -1,14 +1,62 @@
 //! Code of the user's that must not take us with it.
 
+use std::any::Any;
+use std::fmt;
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Runs `f`; a panic in it is logged, and `None`.
 pub(crate) fn contain<R>(what: &str, f: impl FnOnce() -> R) -> Option<R> {
-    let result = catch_unwind(AssertUnwindSafe(f));
-    if result.is_err() {
-        tracing::error!("{what} panicked");
+    caught(f)
+        .inspect_err(|_| tracing::error!("{what} panicked"))
+        .ok()
+}
+
+fn caught<R>(f: impl FnOnce() -> R) -> Result<R, ()> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(discard)
+}
+
+/// Drops what a panic was raised with. Where that panics too, what *that* was raised with stays
+/// where it is: there has to be an end.
+fn discard(payload: Box<dyn Any + Send>) {
+    if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(another);
     }
-    result.ok()
+}
+
+/// A value of the user's, whose `Display` and `Drop` may panic.
+#[derive(Debug)]
+pub(crate) struct Foreign<V>(Option<V>);
+
+impl<V> Foreign<V> {
+    pub(crate) fn new(value: V) -> Self {
+        Self(Some(value))
+    }
+}
+
+impl<V> Deref for Foreign<V> {
+    type Target = V;
+
+    fn deref(&self) -> &V {
+        self.0.as_ref().expect("there until it is dropped")
+    }
+}
+
+impl<V: fmt::Display> fmt::Display for Foreign<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match caught(|| self.deref().to_string()) {
+            Ok(text) => f.write_str(&text),
+            Err(()) => f.write_str("(its Display panicked)"),
+        }
+    }
+}
+
+impl<V> Drop for Foreign<V> {
+    fn drop(&mut self) {
+        if let Some(value) = self.0.take() {
+            contain("the drop of what an attempt failed with", || drop(value));
+        }
+    }
 }
 
 /// Drops two values of the user's. A panic of the first waits until the second is gone: two at once

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
@@ -132,6 +133,74 @@ fn panics_in_blocking_closures_are_failed_attempts() {
     });
 }
 
+/// C8: what an attempt fails with may panic as it is shown, and as it is dropped.
+#[test]
+fn errors_that_panic() {
+    #[derive(Debug)]
+    struct Sour;
+    impl fmt::Display for Sour {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            std::panic::resume_unwind(Box::new("shown"));
+        }
+    }
+    impl std::error::Error for Sour {}
+    impl Drop for Sour {
+        fn drop(&mut self) {
+            std::panic::resume_unwind(Box::new("dropped"));
+        }
+    }
+    for step in [Step::Fail, Step::Panic] {
+        paused(async move || {
+            let _all_is_shown = tracing::subscriber::set_default(Shows);
+            let queue = steady()
+                .retry(|attempt: u32, _: &SinkError| (attempt < 3).then_some(secs(1)))
+                .spawn_fn(move |batch| async move {
+                    match step {
+                        _ if batch[0] == item(0, 0) && batch.attempt() == 2 => Ok(()),
+                        Step::Fail => Err(Sour.into()),
+                        _ => std::panic::resume_unwind(Box::new(Sour)),
+                    }
+                })
+                .unwrap();
+            queue.push_all(ten()).unwrap();
+            queue.flush().await.unwrap();
+            queue.push_all((10..20).map(|n| item(0, n))).unwrap();
+            assert_eq!(queue.flush().await.unwrap_err().lost, 10);
+            assert_eq!(queue.stats().attempts, 5);
+            let report = queue.shutdown(HOUR).await;
+            assert_adds_up(&report);
+            assert_eq!((report.delivered, report.lost), (10, 10));
+        });
+    }
+}
+
+/// Takes part in every event, and shows each of its fields.
+struct Shows;
+
+impl tracing::Subscriber for Shows {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut |_: &tracing::field::Field, value: &dyn fmt::Debug| {
+            assert!(!format!("{value:?}").is_empty());
+        });
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
 /// C8: a panic in the retry closure stops nothing; every item still comes to an end.
 #[test]
 fn a_panicking_retry_closure_stops_nothing() {
@@ -154,12 +223,19 @@ fn a_panicking_retry_closure_stops_nothing() {
 /// C8: items whose `Drop` panics neither stop the queue nor take other items with them.
 #[test]
 fn items_that_panic_when_dropped() {
+    /// What an item panics with panics in its turn.
+    struct Splinter;
+    impl Drop for Splinter {
+        fn drop(&mut self) {
+            std::panic::resume_unwind(Box::new("splinter"));
+        }
+    }
     struct Mine(u64);
     impl Drop for Mine {
         fn drop(&mut self) {
             // Several in one batch, too.
             if self.0 % 5 >= 2 {
-                std::panic::resume_unwind(Box::new("item"));
+                std::panic::resume_unwind(Box::new(Splinter));
             }
         }
     }

@@ -9,7 +9,6 @@
 //!
 //! A worker has at most one unfinished batch, so nothing of a later one overtakes it.
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
@@ -21,7 +20,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 
 use crate::batch::{Batch, Content, Home, Reason, Ticket};
-use crate::contain::contain;
+use crate::contain::{Foreign, contain};
 use crate::retry::Retry;
 use crate::sink::{Hook, Sink, SinkError};
 use crate::stats::Counters;
@@ -74,6 +73,7 @@ struct Delivery<T> {
     state: State<T>,
 }
 
+// It changes in place: were we to panic, whatever has items must be where `salvage` finds it.
 enum State<T> {
     Sending(Task),
     /// The attempt has failed, but the batch may still be in somebody's hands; or the attempt
@@ -81,11 +81,12 @@ enum State<T> {
     Homing {
         task: Option<Task>,
         taken: bool,
-        error: SinkError,
+        error: Failure,
     },
     Waiting(Vec<T>),
 }
 
+type Failure = Foreign<SinkError>;
 type Task = JoinHandle<Result<(), SinkError>>;
 
 /// What a worker needs to know of the rest.
@@ -216,10 +217,6 @@ impl<T: Send + 'static> Worker<T> {
         }
     }
 
-    fn is_time(&self) -> bool {
-        self.until.is_some_and(|until| until <= Instant::now())
-    }
-
     /// Goes on with the unfinished batch. Ready when there is news: with its (first) id and size if
     /// it is unfinished no longer, without if only `until` has changed.
     pub(crate) fn poll<S: Sink<T>>(
@@ -229,78 +226,66 @@ impl<T: Send + 'static> Worker<T> {
         counters: &Counters,
     ) -> Poll<Option<(u64, usize, Outcome)>> {
         loop {
-            let Some(mut delivery) = self.delivery.take() else {
+            let Some(delivery) = &mut self.delivery else {
                 return Poll::Pending;
             };
-            let (id, size) = (delivery.first_id, delivery.size);
-            match delivery.state {
-                State::Sending(mut task) => {
-                    let error = match Pin::new(&mut task).poll(context) {
-                        Poll::Ready(Ok(Ok(()))) => {
-                            return Poll::Ready(Some((id, size, Outcome::Delivered)));
-                        }
-                        Poll::Ready(outcome) => failure(outcome),
-                        Poll::Pending if !self.is_time() => {
-                            delivery.state = State::Sending(task);
-                            self.delivery = Some(delivery);
-                            return Poll::Pending;
-                        }
-                        Poll::Pending => {
-                            task.abort();
-                            delivery.state = State::Homing {
-                                task: Some(task),
-                                taken: false,
-                                error: "the attempt timed out".into(),
-                            };
-                            self.delivery = Some(delivery);
-                            continue;
-                        }
-                    };
-                    delivery.state = State::Homing {
-                        task: None,
-                        taken: false,
-                        error,
-                    };
-                    self.delivery = Some(delivery);
-                }
-                State::Homing {
-                    mut task,
-                    mut taken,
-                    error,
-                } => {
-                    if let Some(running) = &mut task {
+            let until = self.until;
+            let is_time = || until.is_some_and(|until| until <= Instant::now());
+            let (id, first_id, size) = (delivery.id, delivery.first_id, delivery.size);
+            match &mut delivery.state {
+                State::Sending(task) => match Pin::new(task).poll(context) {
+                    Poll::Ready(Ok(Ok(()))) => {
+                        self.delivery = None;
+                        return Poll::Ready(Some((first_id, size, Outcome::Delivered)));
+                    }
+                    Poll::Ready(outcome) => {
+                        delivery.state = State::Homing {
+                            task: None,
+                            taken: false,
+                            error: failure(outcome),
+                        };
+                    }
+                    Poll::Pending if is_time() => delivery.state.abort("the attempt timed out"),
+                    Poll::Pending => return Poll::Pending,
+                },
+                State::Homing { task, taken, error } => {
+                    if let Some(running) = task {
                         match Pin::new(running).poll(context) {
                             Poll::Ready(Ok(Ok(()))) => {
-                                return Poll::Ready(Some((id, size, Outcome::Delivered)));
+                                self.delivery = None;
+                                return Poll::Ready(Some((first_id, size, Outcome::Delivered)));
                             }
-                            Poll::Ready(_) => task = None,
+                            Poll::Ready(outcome) => {
+                                *task = None;
+                                // What it says is of no interest any more.
+                                drop(failure(outcome));
+                            }
                             Poll::Pending => {}
                         }
                     }
                     match self.home.collect() {
                         Content::Back(items) => {
-                            delivery.state = State::Waiting(items);
-                            let outcome = self.failed(delivery, &error, courier);
-                            return Poll::Ready(outcome.map(|outcome| (id, size, outcome)));
+                            let homing =
+                                std::mem::replace(&mut delivery.state, State::Waiting(items));
+                            let State::Homing { error, .. } = homing else {
+                                unreachable!("matched above");
+                            };
+                            let outcome = self.failed(&error, courier);
+                            return Poll::Ready(outcome.map(|outcome| (first_id, size, outcome)));
                         }
-                        Content::Taken => taken = true,
+                        Content::Taken => *taken = true,
                         Content::Out => {}
                     }
-                    if taken && task.is_none() {
-                        give_up(courier, delivery.id, size, delivery.attempts, &error);
-                        return Poll::Ready(Some((id, size, Outcome::Lost)));
+                    if *taken && task.is_none() {
+                        give_up(courier, id, size, delivery.attempts, error);
+                        self.delivery = None;
+                        return Poll::Ready(Some((first_id, size, Outcome::Lost)));
                     }
                     // Somebody has the batch; it rings when it comes home.
-                    delivery.state = State::Homing { task, taken, error };
-                    self.delivery = Some(delivery);
                     return Poll::Pending;
                 }
-                State::Waiting(items) => {
-                    delivery.state = State::Waiting(items);
-                    self.delivery = Some(delivery);
-                    if !self.is_time() {
-                        return Poll::Pending;
-                    }
+                State::Waiting(_) if !is_time() => return Poll::Pending,
+                State::Waiting(_) => {
                     self.rejoin_waiting();
                     self.send_next(courier, counters);
                     return Poll::Ready(None);
@@ -309,27 +294,20 @@ impl<T: Send + 'static> Worker<T> {
         }
     }
 
-    /// Decides what becomes of a batch that is home after a failed attempt. `None`: it waits.
-    fn failed<S>(
-        &mut self,
-        delivery: Delivery<T>,
-        error: &SinkError,
-        courier: &Courier<S>,
-    ) -> Option<Outcome> {
-        let Delivery {
-            id, size, attempts, ..
-        } = delivery;
+    /// Decides what becomes of the batch, which is home after a failed attempt. `None`: it waits.
+    fn failed<S>(&mut self, error: &Failure, courier: &Courier<S>) -> Option<Outcome> {
+        let delivery = self.delivery.as_ref()?;
+        let (id, attempts) = (delivery.id, delivery.attempts);
         if courier.rejoin {
             tracing::debug!(queue = courier.name, batch = id, attempts, %error, "attempt failed");
-            self.delivery = Some(delivery);
             self.rejoin_waiting();
             return Some(Outcome::Rejoined);
         }
         let elapsed = delivery.begun.elapsed();
         let next = || courier.retry.next(attempts, elapsed, error, fastrand::f64);
         let Some(delay) = contain("the retry policy", next).flatten() else {
-            give_up(courier, id, size, attempts, error);
-            if let State::Waiting(mut items) = delivery.state {
+            give_up(courier, id, delivery.size, attempts, error);
+            if let Some(State::Waiting(mut items)) = self.delivery.take().map(|it| it.state) {
                 crate::batch::drop_items(&mut items);
             }
             return Some(Outcome::Lost);
@@ -338,7 +316,6 @@ impl<T: Send + 'static> Worker<T> {
             queue = courier.name, batch = id, attempts, %error, ?delay, "attempt failed"
         );
         self.until = Some(Instant::now() + delay);
-        self.delivery = Some(delivery);
         None
     }
 
@@ -367,20 +344,11 @@ impl<T: Send + 'static> Worker<T> {
 
     /// Ends the attempt that is under way. Its batch comes home unless somebody holds on to it.
     pub(crate) fn abort(&mut self) {
-        let Some(delivery) = &mut self.delivery else {
-            return;
-        };
-        delivery.state = match std::mem::replace(&mut delivery.state, State::Waiting(Vec::new())) {
-            State::Sending(task) => {
-                task.abort();
-                State::Homing {
-                    task: Some(task),
-                    taken: false,
-                    error: "the deadline of the shutdown has passed".into(),
-                }
-            }
-            other => other,
-        };
+        if let Some(delivery) = &mut self.delivery {
+            delivery
+                .state
+                .abort("the deadline of the shutdown has passed");
+        }
     }
 
     /// Takes everything that this worker has, in order; how many items somebody keeps. Tells
@@ -431,6 +399,23 @@ impl<T: Send + 'static> Worker<T> {
     }
 }
 
+impl<T> State<T> {
+    /// Ends the attempt that is under way, if one is.
+    fn abort(&mut self, why: &str) {
+        *self = match std::mem::replace(self, Self::Waiting(Vec::new())) {
+            Self::Sending(task) => {
+                task.abort();
+                Self::Homing {
+                    task: Some(task),
+                    taken: false,
+                    error: Foreign::new(why.into()),
+                }
+            }
+            other => other,
+        };
+    }
+}
+
 /// One attempt, as the task that it runs in.
 async fn run<T: Send + 'static, S: Sink<T>>(
     sink: StdArc<S>,
@@ -450,24 +435,23 @@ async fn run<T: Send + 'static, S: Sink<T>>(
     Ok(())
 }
 
-fn failure(outcome: Result<Result<(), SinkError>, JoinError>) -> SinkError {
-    match outcome {
+fn failure(outcome: Result<Result<(), SinkError>, JoinError>) -> Failure {
+    Foreign::new(match outcome {
         Ok(Ok(())) => unreachable!("a success is no failure"),
         Ok(Err(error)) => error,
         Err(error) => match error.try_into_panic() {
-            Ok(panic) => format!("the sink panicked: {}", message(&*panic)).into(),
+            Ok(panic) => {
+                let panic = Foreign::new(panic);
+                let text = panic.downcast_ref::<&str>().copied();
+                let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+                format!("the sink panicked: {}", text.unwrap_or("(no message)")).into()
+            }
             Err(cancelled) => cancelled.into(),
         },
-    }
+    })
 }
 
-fn message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("(no message)")
-}
-
-fn give_up<S>(courier: &Courier<S>, id: u64, size: usize, attempts: u32, error: &SinkError) {
+fn give_up<S>(courier: &Courier<S>, id: u64, size: usize, attempts: u32, error: &Failure) {
     tracing::error!(
         queue = courier.name, batch = id, items = size, attempts, %error,
         "gave a batch up: its items are lost"
