@@ -183,6 +183,48 @@ fn a_retry_waits_until_the_batch_is_home() {
     });
 }
 
+/// C4: an attempt that gives its batch back and then blocks its thread beyond its timeout does not
+/// overlap its retry.
+#[test]
+fn a_retry_waits_until_the_attempt_has_ended() {
+    threaded(2, async || {
+        let running = Arc::new(AtomicUsize::new(0));
+        let tried = Arc::new(AtomicUsize::new(0));
+        let (inside, counter) = (running.clone(), tried.clone());
+        let overlaps = Arc::new(AtomicBool::new(false));
+        let overlap = overlaps.clone();
+        let queue = Queue::builder()
+            .max_batch_size(10)
+            .attempt_timeout(ms(20))
+            .retry(|_: u32, _: &SinkError| Some(ms(1)))
+            .spawn_fn(move |batch: Batch<u64>| {
+                let (inside, overlap) = (inside.clone(), overlap.clone());
+                counter.fetch_add(1, SeqCst);
+                async move {
+                    if inside.fetch_add(1, SeqCst) > 0 {
+                        overlap.store(true, SeqCst);
+                    }
+                    let first = batch.attempt() == 1;
+                    drop(batch);
+                    if first {
+                        thread::sleep(ms(200));
+                    }
+                    inside.fetch_sub(1, SeqCst);
+                    // Where an attempt that is over its time is cancelled.
+                    tokio::task::yield_now().await;
+                    Ok(())
+                }
+            })
+            .unwrap();
+        queue.push_all(ten()).unwrap();
+        queue.flush().await.unwrap();
+        assert_eq!(tried.load(SeqCst), 2);
+        eventually("all attempts end", || running.load(SeqCst) == 0);
+        assert!(!overlaps.load(SeqCst), "two attempts at once");
+        assert!(queue.shutdown(secs(30)).await.is_complete());
+    });
+}
+
 /// C1, C4: a blocking attempt that outlives its timeout never overlaps its retry.
 #[test]
 fn an_overlong_blocking_attempt_never_overlaps_its_retry() {

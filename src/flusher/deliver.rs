@@ -3,8 +3,8 @@
 //! ```text
 //!  outbox ─► Sending ──Ok───────────────────────────────► delivered
 //!              ▲  └─error, panic, timeout─► Homing ─────► lost, or back to the outbox
-//!              │                              │ the batch is home, and there is to be another
-//!              └────────── Waiting ◄──────────┘ attempt
+//!              │                              │ the attempt has ended, its batch is home, and
+//!              └────────── Waiting ◄──────────┘ there is to be another
 //! ```
 //!
 //! A worker has at most one unfinished batch, so nothing of a later one overtakes it.
@@ -212,7 +212,7 @@ impl<T: Send + 'static> Worker<T> {
     pub(crate) fn until(&self) -> Option<Instant> {
         match self.delivery.as_ref()?.state {
             State::Sending(_) | State::Waiting(_) => self.until,
-            // It rings when it comes home.
+            // Its task wakes us as it ends, and the batch rings when it comes home.
             State::Homing { .. } => None,
         }
     }
@@ -260,7 +260,8 @@ impl<T: Send + 'static> Worker<T> {
                                 // What it says is of no interest any more.
                                 drop(failure(outcome));
                             }
-                            Poll::Pending => {}
+                            // Though the batch may be home by now: attempts never overlap.
+                            Poll::Pending => return Poll::Pending,
                         }
                     }
                     match self.home.collect() {
