@@ -58,6 +58,8 @@ pub(crate) struct Flusher<B: Source, S> {
     timer: Pin<Box<Option<Sleep>>>,
     flushes: Vec<Flush>,
     next_id: u64,
+    /// Which worker is polled first.
+    turn: usize,
     /// Why what waits for each worker is to be sent without waiting for more.
     due: Vec<Option<Reason>>,
     /// When what waits becomes due.
@@ -103,6 +105,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
             timer: Box::pin(None),
             flushes: Vec::new(),
             next_id: 1,
+            turn: 0,
             tick: None,
             plenty: false,
             sweep: None,
@@ -354,7 +357,9 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
 
     fn poll_workers(&mut self, context: &mut std::task::Context<'_>) -> bool {
         let mut news = false;
-        for worker in self.workers() {
+        // tokio lets a task see some hundred outcomes at a time: begin behind the last one seen.
+        let (first, workers) = (self.turn, self.due.len());
+        for worker in (first..workers).chain(0..first) {
             loop {
                 let core = self.core.as_mut().expect("left behind only on drop");
                 let Poll::Ready(outcome) =
@@ -363,6 +368,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
                     break;
                 };
                 news = true;
+                self.turn = (worker + 1) % workers;
                 if let Some((id, size, outcome)) = outcome {
                     self.record(worker, id, size, outcome);
                 }

@@ -3,9 +3,10 @@
 
 mod common;
 
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use common::{HOUR, ms, paused, secs, settle, threaded};
+use common::{HOUR, lock, ms, paused, scaled, secs, settle, threaded};
 use swaplane::Queue;
 
 /// While somebody waits for room, an item pushed with a permit does not wait for its batch.
@@ -40,6 +41,45 @@ fn a_permit_is_used_while_another_caller_waits() {
             assert_eq!(report.delivered, capacity as u64 + 1);
         });
     }
+}
+
+/// However many workers there are, each gets its turn while all the others have something to do.
+#[test]
+fn no_worker_waits_for_others() {
+    const WORKERS: usize = scaled(300, 140);
+    paused(async || {
+        let seen = Arc::new(Mutex::new(vec![0; WORKERS]));
+        let log = seen.clone();
+        let queue = Queue::<usize>::builder()
+            .partitions(WORKERS)
+            .max_in_flight(WORKERS)
+            .capacity(1_000_000)
+            .max_batch_size(10)
+            .max_delay(HOUR)
+            .spawn_fn(move |batch| {
+                lock(&log)[batch[0]] += 1;
+                async move {
+                    drop(batch);
+                    Ok(())
+                }
+            })
+            .unwrap();
+        let mut writers: Vec<_> = (0..WORKERS).map(|_| queue.writer()).collect();
+        for (worker, writer) in writers.iter_mut().enumerate() {
+            writer.push_all([worker; 400]).unwrap();
+        }
+        for _ in 0..60 {
+            tokio::task::yield_now().await;
+        }
+        let seen = lock(&seen).clone();
+        let (least, most) = (seen.iter().min().unwrap(), seen.iter().max().unwrap());
+        assert!(
+            *most < 40 && *most <= least + 2,
+            "{least} batches against {most}"
+        );
+        drop(writers);
+        assert!(queue.shutdown(HOUR).await.is_complete());
+    });
 }
 
 /// However many lanes hold leases that they do not use, a full batch is noticed, at the latest when
