@@ -5,11 +5,12 @@ mod common;
 
 use std::pin::pin;
 use std::sync::Mutex;
+use std::thread;
 use std::time::Duration;
 
 use common::{
     HOUR, Recorder, Step, assert_adds_up, assert_conserved, assert_took, lock, ms, paused,
-    poll_once, secs, settle,
+    poll_once, scaled, secs, settle, watched,
 };
 use swaplane::{Batch, Builder, Queue, SinkError};
 use tokio::time::{Instant, sleep};
@@ -119,6 +120,44 @@ fn the_deadline_passes_in_mid_backoff() {
         assert_adds_up(&report);
         assert_eq!((report.delivered, report.lost), (0, 0));
         assert_eq!(report.returned, numbers(0..25), "in push order");
+    });
+}
+
+/// C1: whatever the deadline, no push that races the shutdown is accepted and in no report. The
+/// items are large, so that writing one takes a while.
+#[test]
+fn a_push_in_progress_is_in_the_report() {
+    type Large = [u8; 1 << 15];
+    watched(|| {
+        for _ in 0..scaled(200, 2) {
+            let queue = Queue::<Large>::builder()
+                .own_thread()
+                .max_batch_size(10)
+                .capacity(200)
+                .spawn_fn(|batch| async move {
+                    let _batch = batch;
+                    std::future::pending().await
+                })
+                .unwrap();
+            let other = queue.clone();
+            let pushing = move || {
+                let mut accepted = 0;
+                loop {
+                    match other.push([0; 1 << 15]) {
+                        Ok(()) => accepted += 1,
+                        Err(refused) if refused.is_closed() => return accepted,
+                        Err(_) => thread::yield_now(),
+                    }
+                }
+            };
+            let thread = thread::Builder::new().stack_size(1 << 24);
+            let thread = thread.spawn(pushing).unwrap();
+            thread::sleep(ms(1));
+            let report = queue.shutdown_blocking(Duration::ZERO);
+            assert_adds_up(&report);
+            assert_eq!(thread.join().unwrap(), report.accepted);
+            assert_eq!(queue.stats().held, 0);
+        }
     });
 }
 

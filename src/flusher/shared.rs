@@ -70,15 +70,20 @@ impl<B: Source> Core<B> {
 
     /// Takes what the flusher left behind when its runtime was dropped, if it was: what lies in
     /// the source, and what came home from the sink. Nobody else will do it, so this waits for
-    /// pushes in progress and for attempts that are just being dropped, but not for long.
+    /// attempts that are just being dropped, within `patience`, and for pushes in progress,
+    /// whatever that is. But not for long: a push that a thread was stopped in the middle of is for
+    /// the next shutdown to find.
     pub(crate) fn recover(&mut self, counters: &Counters, patience: Duration) -> Vec<B::Item> {
         let begun = std::time::Instant::now();
-        let patience = patience.min(2 * GRACE);
-        while (self.collector.is_busy() || self.workers.iter().any(Worker::is_out))
-            && begun.elapsed() < patience
-        {
-            std::thread::sleep(BUSY_PAUSE);
-        }
+        let waits = |limit| {
+            let waits = begun.elapsed() < limit;
+            if waits {
+                std::thread::sleep(BUSY_PAUSE);
+            }
+            waits
+        };
+        while self.collector.is_busy() && waits(GRACE) {}
+        while self.workers.iter().any(Worker::is_out) && waits(patience.min(2 * GRACE)) {}
         for worker in 0..self.workers.len() {
             let before = self.leftovers.len();
             let lost = self.workers[worker].salvage(&mut self.leftovers, |_, _, _| {});

@@ -4,13 +4,13 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::deliver::{Cut, Worker};
-use super::{Flusher, GRACE, Stage};
+use super::{BUSY_PAUSE, Flusher, GRACE, Stage};
 use crate::batch::Reason;
 use crate::sink::Sink;
-use crate::source::Source;
+use crate::source::{Collect, Source};
 
 /// Where a shutdown is with the sink's `drain`.
 pub(super) enum Drain {
@@ -109,6 +109,11 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
             if late {
                 break;
             }
+        }
+        // A push that had begun may still be accepted, and its item is to be in the report.
+        let until = Instant::now() + GRACE;
+        while self.core().collector.is_busy() && Instant::now() < until {
+            sleep(BUSY_PAUSE).await;
         }
         let asked = self.shared.requests.hear_flushes();
         self.begin_flushes(asked);
