@@ -46,8 +46,8 @@ const PLENTY: usize = 256;
 const SWEEP: Duration = Duration::from_secs(1);
 /// How soon to look again at a lane in which a push is in progress.
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
-/// How long a shutdown waits beyond its deadline for aborted attempts, and then for pushes in
-/// progress, to end.
+/// How long a shutdown waits beyond its deadline for pushes in progress, and then for aborted
+/// attempts, to end.
 const GRACE: Duration = Duration::from_millis(50);
 
 pub(crate) struct Flusher<B: Source, S> {

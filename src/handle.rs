@@ -48,7 +48,7 @@ impl<B: Source> Handle<B> {
         self.requests.ended().await;
         let returned = self
             .requests
-            .with_remains(|core| core.recover(&self.counters, deadline))
+            .with_remains(|core| core.recover(&self.config.name, &self.counters, deadline))
             .unwrap_or_default();
         let stats = self.stats();
         ShutdownReport {

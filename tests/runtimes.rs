@@ -4,7 +4,7 @@
 mod common;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use common::{
 };
 use swaplane::{Builder, Queue, SinkError};
 use tokio::runtime::{Builder as RuntimeBuilder, Runtime};
+use tokio::sync::Notify;
 
 fn small_queue() -> Builder<Queue<u64>> {
     Queue::builder()
@@ -285,6 +286,39 @@ fn the_runtime_goes_first() {
             assert_eq!(returned, (0..19).collect::<Vec<_>>());
             assert_eq!(queue.shutdown_blocking(secs(20)).returned.len(), 0);
         }
+    });
+}
+
+/// C1: an attempt that had succeeded when the runtime went has delivered its batch, though the
+/// flusher did not see it any more.
+#[test]
+fn the_runtime_goes_as_an_attempt_succeeds() {
+    watched(|| {
+        let runtime = RuntimeBuilder::new_current_thread()
+            .enable_time()
+            // It looks after each task whether it is done.
+            .event_interval(1)
+            .build()
+            .unwrap();
+        let done = Arc::new(Notify::new());
+        let tell = done.clone();
+        let queue = small_queue()
+            .runtime(runtime.handle().clone())
+            .spawn_fn(move |batch| {
+                let tell = tell.clone();
+                async move {
+                    drop(batch);
+                    tell.notify_one();
+                    Ok(())
+                }
+            })
+            .unwrap();
+        queue.push_all(0..10).unwrap();
+        runtime.block_on(done.notified());
+        drop(runtime);
+        let report = queue.shutdown_blocking(secs(1));
+        assert_adds_up(&report);
+        assert_eq!((report.delivered, report.lost), (10, 0));
     });
 }
 

@@ -11,12 +11,12 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::{JoinError, JoinHandle, unconstrained};
 use tokio::time::Instant;
 
 use crate::batch::{Batch, Content, Home, Reason, Ticket};
@@ -387,16 +387,51 @@ impl<T: Send + 'static> Worker<T> {
         lost
     }
 
+    /// Forgets its batch if the attempt has succeeded unnoticed; how many items it had. For when
+    /// no flusher polls any more.
+    pub(crate) fn succeeded(&mut self) -> Option<usize> {
+        let delivery = self.delivery.as_mut()?;
+        let (State::Sending(task)
+        | State::Homing {
+            task: Some(task), ..
+        }) = &mut delivery.state
+        else {
+            return None;
+        };
+        // Unconstrained: the caller may be a task that has used its budget up.
+        let outcome = pin!(unconstrained(task)).poll(&mut Context::from_waker(Waker::noop()));
+        match outcome {
+            Poll::Pending => None,
+            Poll::Ready(Ok(Ok(()))) => self.delivery.take().map(|delivery| delivery.size),
+            Poll::Ready(outcome) => {
+                delivery.state = State::Homing {
+                    task: None,
+                    taken: false,
+                    error: failure(outcome),
+                };
+                None
+            }
+        }
+    }
+
     /// Whether an attempt that was aborted has not ended yet.
     pub(crate) fn is_ending(&self) -> bool {
         let state = self.delivery.as_ref().map(|delivery| &delivery.state);
         matches!(state, Some(State::Homing { task: Some(_), .. }))
     }
 
-    /// Whether its batch is in somebody's hands.
+    /// Whether an attempt is under way, or its batch is in somebody's hands.
     pub(crate) fn is_out(&self) -> bool {
-        let state = self.delivery.as_ref().map(|delivery| &delivery.state);
-        matches!(state, Some(State::Sending(_) | State::Homing { .. })) && self.home.is_out()
+        match self.delivery.as_ref().map(|delivery| &delivery.state) {
+            None | Some(State::Waiting(_)) => false,
+            Some(
+                State::Sending(task)
+                | State::Homing {
+                    task: Some(task), ..
+                },
+            ) => !task.is_finished() || self.home.is_out(),
+            Some(State::Homing { task: None, .. }) => self.home.is_out(),
+        }
     }
 }
 

@@ -73,7 +73,12 @@ impl<B: Source> Core<B> {
     /// attempts that are just being dropped, within `patience`, and for pushes in progress,
     /// whatever that is. But not for long: a push that a thread was stopped in the middle of is for
     /// the next shutdown to find.
-    pub(crate) fn recover(&mut self, counters: &Counters, patience: Duration) -> Vec<B::Item> {
+    pub(crate) fn recover(
+        &mut self,
+        name: &str,
+        counters: &Counters,
+        patience: Duration,
+    ) -> Vec<B::Item> {
         let begun = std::time::Instant::now();
         let waits = |limit| {
             let waits = begun.elapsed() < limit;
@@ -85,11 +90,22 @@ impl<B: Source> Core<B> {
         while self.collector.is_busy() && waits(GRACE) {}
         while self.workers.iter().any(Worker::is_out) && waits(patience.min(2 * GRACE)) {}
         for worker in 0..self.workers.len() {
+            if let Some(size) = self.workers[worker].succeeded() {
+                counters.delivered.add(size);
+                counters.batches.add(1);
+            }
             let before = self.leftovers.len();
             let lost = self.workers[worker].salvage(&mut self.leftovers, |_, _, _| {});
             self.collector.collect_all(worker, &mut self.leftovers);
             counters.returned.add(self.leftovers.len() - before);
             counters.lost.add(lost);
+            if lost > 0 {
+                tracing::error!(
+                    queue = name,
+                    items = lost,
+                    "the sink kept a batch when its runtime went: it is lost"
+                );
+            }
         }
         std::mem::take(&mut self.leftovers)
     }

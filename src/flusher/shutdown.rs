@@ -87,6 +87,11 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
             .iter_mut()
             .for_each(Worker::rejoin_waiting);
         self.core().workers.iter_mut().for_each(Worker::abort);
+        // A push that had begun may still be accepted, and its item is to be in the report.
+        let until = Instant::now() + GRACE;
+        while self.core().collector.is_busy() && Instant::now() < until {
+            sleep(BUSY_PAUSE).await;
+        }
         let until = Instant::now() + GRACE;
         let mut pause = pin!(sleep_until(until));
         let bell = self.gate().bell.clone();
@@ -109,11 +114,6 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
             if late {
                 break;
             }
-        }
-        // A push that had begun may still be accepted, and its item is to be in the report.
-        let until = Instant::now() + GRACE;
-        while self.core().collector.is_busy() && Instant::now() < until {
-            sleep(BUSY_PAUSE).await;
         }
         let asked = self.shared.requests.hear_flushes();
         self.begin_flushes(asked);
