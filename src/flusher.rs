@@ -336,7 +336,8 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
 
     /// Arms the timer where something waits and nothing else will make it due.
     fn arm(&mut self) {
-        if self.is_adaptive() || self.stage > Stage::Open {
+        // While somebody is out of room nothing waits for the delay: pushes ring.
+        if self.is_adaptive() || self.stage > Stage::Open || self.gate().is_pressed() {
             self.tick = None;
             return;
         }

@@ -43,6 +43,42 @@ fn a_permit_is_used_while_another_caller_waits() {
     }
 }
 
+/// While somebody waits for room, nor does an item for which its lane had a credit left, though
+/// pushes were so frequent before that the flusher looks for them by itself.
+#[test]
+fn a_leased_credit_is_used_while_somebody_waits() {
+    paused(async || {
+        let queue = Queue::<usize>::builder()
+            .partitions(2)
+            .max_in_flight(2)
+            .max_batch_size(600)
+            .capacity(1000)
+            .max_delay(HOUR)
+            .attempt_timeout(HOUR)
+            .spawn_fn(|batch| async move {
+                if batch[0] == 0 {
+                    std::future::pending::<()>().await;
+                }
+                Ok(())
+            })
+            .unwrap();
+        let (mut hanging, mut free) = (queue.writer(), queue.writer());
+        free.push_all([1; 4]).unwrap();
+        queue.flush().await.unwrap();
+        while hanging.push(0).is_ok() {}
+        let waiter = tokio::spawn({
+            let queue = queue.clone();
+            async move { drop(queue.reserve().await.unwrap()) }
+        });
+        settle().await;
+        tokio::time::sleep(secs(20)).await;
+        assert!(!waiter.is_finished());
+        free.push(1).unwrap();
+        tokio::time::sleep(secs(1)).await;
+        assert!(waiter.is_finished(), "the item makes no room");
+    });
+}
+
 /// However many workers there are, each gets its turn while all the others have something to do.
 #[test]
 fn no_worker_waits_for_others() {
