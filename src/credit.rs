@@ -3,8 +3,8 @@
 //! can never exceed the capacity.
 //!
 //! Lanes lease credits by the handful, so that the shared counter is touched once per lease.
-//! Credits that lie idle in lanes come out of an allowance of a quarter of the capacity: however
-//! many lanes there are, three quarters circulate, and somebody who waits gets one.
+//! Credits that lie idle in lanes come out of an allowance of a quarter of the capacity, or less:
+//! however many lanes there are, three quarters circulate, and somebody who waits gets one.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -17,6 +17,8 @@ pub(crate) const LARGEST_LEASE: usize = 64;
 pub(crate) struct Credits {
     pool: Semaphore,
     capacity: usize,
+    /// How many credits may lie idle.
+    allowance: usize,
     /// Credits leased beyond the item they were leased for, and not yet known to be used.
     idle: AtomicUsize,
     /// Callers in `reserve`. While there are any, what is held is to be flushed at once.
@@ -28,25 +30,33 @@ impl Credits {
         Self {
             pool: Semaphore::new(capacity),
             capacity,
+            allowance: capacity / 4,
             idle: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
         }
+    }
+
+    /// Lets no more than `n` lie idle.
+    pub(crate) fn with_idle(self, n: usize) -> Self {
+        let allowance = self.allowance.min(n);
+        Self { allowance, ..self }
     }
 
     pub(crate) fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// Takes `want` credits, or one where there are not as many, or where the allowance for
+    /// Takes up to `want` credits, or one where there are not as many, or where the allowance for
     /// idle ones is used up; 0 if there is none. `spent` is what the lane's last lease brought
     /// beyond its first item: used by now, so it counts as idle no longer.
     pub(crate) fn lease(&self, want: usize, spent: usize) -> usize {
         self.no_longer_idle(spent);
-        if want > 1 && self.may_lie_idle(want - 1) {
-            if self.take(want) {
-                return want;
+        let beyond = self.let_lie_idle(want - 1);
+        if beyond > 0 {
+            if self.take(1 + beyond) {
+                return 1 + beyond;
             }
-            self.no_longer_idle(want - 1);
+            self.no_longer_idle(beyond);
         }
         usize::from(self.take(1))
     }
@@ -61,18 +71,27 @@ impl Credits {
             || broken("credit: none needed")
     }
 
+    /// Counts up to `n` credits as idle, but no more than half of what is left of the allowance:
+    /// what some lanes took and do not use, the others share.
     // Relaxed, here and below: only the count matters, and a read-modify-write sees the last.
-    fn may_lie_idle(&self, n: usize) -> bool {
-        let allowance = self.capacity / 4;
-        let fits = |idle| idle + n <= allowance || broken("credit: no allowance");
+    fn let_lie_idle(&self, n: usize) -> usize {
+        if n == 0 {
+            return 0;
+        }
+        let share = |idle| {
+            if broken("credit: no allowance") {
+                return n;
+            }
+            n.min(self.allowance.saturating_sub(idle).div_ceil(2))
+        };
         if broken("credit: allowance in two steps") {
             let idle = self.idle.load(Relaxed);
-            self.idle.store(idle + n, Relaxed);
-            return fits(idle);
+            self.idle.store(idle + share(idle), Relaxed);
+            return share(idle);
         }
-        self.idle
-            .fetch_update(Relaxed, Relaxed, |idle| fits(idle).then_some(idle + n))
-            .is_ok()
+        let add = |idle| Some(idle + share(idle)).filter(|sum| *sum > idle);
+        let before = self.idle.fetch_update(Relaxed, Relaxed, add);
+        before.map_or(0, share)
     }
 
     pub(crate) fn no_longer_idle(&self, n: usize) {

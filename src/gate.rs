@@ -42,14 +42,15 @@ impl Gate {
                 .collect(),
             pressed: AtomicBool::new(false),
             max_batch_size: shape.max_batch_size,
-            credits: Credits::new(shape.capacity),
+            // So few that the reports tell when a batch is full: see `is_full` of the flusher.
+            credits: Credits::new(shape.capacity).with_idle(shape.max_batch_size / 4),
             bell: Arc::new(Notify::new()),
         }
     }
 
     /// Leases credits for one of `holders` lanes or shards, the more the more its last lease was,
-    /// but so few that the reports tell when a batch is full: all holders together hold back a
-    /// quarter of one, and the nearer it is to full the less. 0: there is none.
+    /// but no more than its part of what may lie idle, and the nearer a batch is to full the less.
+    /// 0: there is none.
     pub(crate) fn lease(&self, home: usize, holders: usize, last: usize) -> usize {
         let waiting = self.load_of(home).now().max(0) as usize;
         let missing = self.max_batch_size.saturating_sub(waiting);

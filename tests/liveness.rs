@@ -43,6 +43,48 @@ fn a_permit_is_used_while_another_caller_waits() {
     }
 }
 
+/// So it is beside lanes that were born one after the other, each of which has kept what was its
+/// part among those that there were then.
+#[test]
+fn a_full_batch_is_noticed_beside_older_lanes() {
+    const SIZE: usize = 1000;
+    paused(async || {
+        let queue = Queue::<usize>::builder()
+            .partitions(1)
+            .capacity(100_000)
+            .max_batch_size(SIZE)
+            .max_delay(HOUR)
+            .spawn_fn(|_batch| async { Ok(()) })
+            .unwrap();
+        let mut lanes = Vec::new();
+        for older in 0..40 {
+            let mut writer = queue.writer();
+            // Leases double, up to its part of a quarter; one item of the largest is used.
+            let part = (SIZE / 4 / (older + 1)).min(64);
+            let leases = std::iter::successors(Some(1), |lease| Some(lease * 2));
+            let smaller: usize = leases.take_while(|lease| *lease < part).sum();
+            writer.push_all(0..smaller + 1).unwrap();
+            queue.flush().await.unwrap();
+            lanes.push((writer, part - 1));
+        }
+        let unused: usize = lanes.iter().map(|lane| lane.1).sum();
+        assert!((SIZE / 2..SIZE).contains(&unused));
+        // The youngest reports items up to a batch less what the others may have left.
+        let mut youngest = queue.writer();
+        for item in 0..=SIZE + 10 - unused {
+            youngest.push(item).unwrap();
+        }
+        settle().await;
+        for (writer, unused) in &mut lanes {
+            for item in 0..*unused {
+                writer.push(item).unwrap();
+            }
+        }
+        settle().await;
+        assert!(queue.len() < SIZE, "{} wait", queue.len());
+    });
+}
+
 /// While somebody waits for room, nor does an item for which its lane had a credit left, though
 /// pushes were so frequent before that the flusher looks for them by itself.
 #[test]
