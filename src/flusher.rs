@@ -326,7 +326,6 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         self.next_id += 1;
         self.core().workers[worker].outbox.push_back(Cut {
             id,
-            first_id: id,
             items,
             reason,
             attempts: 0,
@@ -391,19 +390,24 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
                 let asked = self.shared.requests.hear_flushes();
                 self.begin_flushes(asked);
                 self.shared.counters.lost.add(size);
-                for flush in &mut self.flushes {
-                    flush.note(worker, id, 0, size);
+                for (worker, id, size) in self.drain.parts(worker, id, size) {
+                    for flush in &mut self.flushes {
+                        flush.note(worker, id, 0, size);
+                    }
                 }
             }
             Outcome::Rejoined => {}
         }
-        if matches!(self.drain, Drain::Running(_)) {
-            self.over();
-        }
         if outcome != Outcome::Rejoined {
-            self.core().collector.settle(worker, size);
+            let core = self.core.as_mut().expect("left behind only on drop");
+            for (worker, _, size) in self.drain.parts(worker, id, size) {
+                core.collector.settle(worker, size);
+            }
             self.gate().credits.give_back(size);
             self.gate().relieve();
+        }
+        if matches!(self.drain, Drain::Running(_)) {
+            self.over();
         }
         self.answer();
     }
@@ -413,7 +417,12 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         let closed = self.stage == Stage::Collected;
         for index in 0..self.flushes.len() {
             for worker in self.workers() {
-                let first = self.core().workers[worker].first_id();
+                let workers = &self
+                    .core
+                    .as_ref()
+                    .expect("left behind only on drop")
+                    .workers;
+                let first = self.drain.first_id(workers, worker);
                 if self.flushes[index].may_go_on(worker, first, closed) {
                     self.cut_all(worker, Reason::Flush);
                     self.flushes[index].goes_on(worker, self.next_id);
@@ -425,7 +434,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
     /// Answers the flushes of which everything is terminal.
     fn answer(&mut self) {
         let core = self.core.as_mut().expect("left behind only on drop");
-        let first = |worker: usize| core.workers[worker].first_id();
+        let first = |worker| self.drain.first_id(&core.workers, worker);
         self.flushes.retain_mut(|flush| !flush.answered(first));
     }
 

@@ -301,6 +301,46 @@ fn every_item_has_one_end() {
     });
 }
 
+/// C6: a flush counts what it covers of a rest that is lost, and nothing of what was pushed later.
+#[test]
+fn a_flush_counts_its_part_of_a_lost_rest() {
+    struct Keeper;
+    impl Sink<u64> for Keeper {
+        async fn send(&self, _batch: Batch<u64>) -> Result<(), SinkError> {
+            Err("scripted".into())
+        }
+
+        async fn drain(&self, rest: Batch<u64>) -> Hook {
+            drop(rest.into_vec());
+            Hook::Declined
+        }
+    }
+    paused(async || {
+        let queue = Queue::builder()
+            .partitions(2)
+            .max_in_flight(2)
+            .max_batch_size(10)
+            .max_delay(HOUR)
+            .retry(|_: u32, _: &SinkError| Some(HOUR))
+            .spawn(Keeper)
+            .unwrap();
+        let mut writers = [queue.writer(), queue.writer()];
+        for writer in &mut writers {
+            writer.push_all(0..5).unwrap();
+        }
+        let other = queue.clone();
+        let flush = tokio::spawn(async move { other.flush().await });
+        settle().await;
+        for writer in &mut writers {
+            writer.push_all(5..30).unwrap();
+        }
+        let report = queue.shutdown(secs(1)).await;
+        assert_eq!(report.lost, 60);
+        let error = flush.await.unwrap().unwrap_err();
+        assert_eq!((error.lost, error.undelivered()), (10, 10));
+    });
+}
+
 /// C1: what is drained is another batch than those that were tried before, so a sink that skips what
 /// it knows by its id skips none of it; and a flush that covers it waits for its outcome.
 #[test]

@@ -29,8 +29,6 @@ use crate::sync::{Arc, StdArc};
 /// Items that make one batch.
 pub(crate) struct Cut<T> {
     pub(crate) id: u64,
-    /// The lowest id of the batches that it is made of: its own, but for a drain.
-    pub(crate) first_id: u64,
     pub(crate) items: Vec<T>,
     pub(crate) reason: Reason,
     /// Attempts made.
@@ -44,7 +42,6 @@ impl<T> Cut<T> {
     pub(crate) fn with_items<U>(self, items: Vec<U>) -> Cut<U> {
         Cut {
             id: self.id,
-            first_id: self.first_id,
             items,
             reason: self.reason,
             attempts: self.attempts,
@@ -65,7 +62,6 @@ pub(crate) struct Worker<T> {
 /// The unfinished batch.
 struct Delivery<T> {
     id: u64,
-    first_id: u64,
     size: usize,
     reason: Reason,
     attempts: u32,
@@ -137,8 +133,8 @@ impl<T: Send + 'static> Worker<T> {
 
     /// The id of the first batch that is not terminal.
     pub(crate) fn first_id(&self) -> Option<u64> {
-        let delivery = self.delivery.as_ref().map(|delivery| delivery.first_id);
-        delivery.or_else(|| self.outbox.front().map(|cut| cut.first_id))
+        let delivery = self.delivery.as_ref().map(|delivery| delivery.id);
+        delivery.or_else(|| self.outbox.front().map(|cut| cut.id))
     }
 
     /// Memory for the next batch.
@@ -199,7 +195,6 @@ impl<T: Send + 'static> Worker<T> {
         self.until = Some(until);
         self.delivery = Some(Delivery {
             id: cut.id,
-            first_id: cut.first_id,
             size,
             reason: cut.reason,
             attempts,
@@ -217,7 +212,7 @@ impl<T: Send + 'static> Worker<T> {
         }
     }
 
-    /// Goes on with the unfinished batch. Ready when there is news: with its (first) id and size if
+    /// Goes on with the unfinished batch. Ready when there is news: with its id and size if
     /// it is unfinished no longer, without if only `until` has changed.
     pub(crate) fn poll<S: Sink<T>>(
         &mut self,
@@ -231,12 +226,12 @@ impl<T: Send + 'static> Worker<T> {
             };
             let until = self.until;
             let is_time = || until.is_some_and(|until| until <= Instant::now());
-            let (id, first_id, size) = (delivery.id, delivery.first_id, delivery.size);
+            let (id, size) = (delivery.id, delivery.size);
             match &mut delivery.state {
                 State::Sending(task) => match Pin::new(task).poll(context) {
                     Poll::Ready(Ok(Ok(()))) => {
                         self.delivery = None;
-                        return Poll::Ready(Some((first_id, size, Outcome::Delivered)));
+                        return Poll::Ready(Some((id, size, Outcome::Delivered)));
                     }
                     Poll::Ready(outcome) => {
                         delivery.state = State::Homing {
@@ -253,7 +248,7 @@ impl<T: Send + 'static> Worker<T> {
                         match Pin::new(running).poll(context) {
                             Poll::Ready(Ok(Ok(()))) => {
                                 self.delivery = None;
-                                return Poll::Ready(Some((first_id, size, Outcome::Delivered)));
+                                return Poll::Ready(Some((id, size, Outcome::Delivered)));
                             }
                             Poll::Ready(outcome) => {
                                 *task = None;
@@ -272,7 +267,7 @@ impl<T: Send + 'static> Worker<T> {
                                 unreachable!("matched above");
                             };
                             let outcome = self.failed(&error, courier);
-                            return Poll::Ready(outcome.map(|outcome| (first_id, size, outcome)));
+                            return Poll::Ready(outcome.map(|outcome| (id, size, outcome)));
                         }
                         Content::Taken => *taken = true,
                         Content::Out => {}
@@ -280,7 +275,7 @@ impl<T: Send + 'static> Worker<T> {
                     if *taken && task.is_none() {
                         give_up(courier, id, size, delivery.attempts, error);
                         self.delivery = None;
-                        return Poll::Ready(Some((first_id, size, Outcome::Lost)));
+                        return Poll::Ready(Some((id, size, Outcome::Lost)));
                     }
                     // Somebody has the batch; it rings when it comes home.
                     return Poll::Pending;
@@ -325,7 +320,6 @@ impl<T: Send + 'static> Worker<T> {
         match self.delivery.take() {
             Some(Delivery {
                 id,
-                first_id,
                 reason,
                 attempts,
                 begun,
@@ -333,7 +327,6 @@ impl<T: Send + 'static> Worker<T> {
                 ..
             }) => self.outbox.push_front(Cut {
                 id,
-                first_id,
                 items,
                 reason,
                 attempts,
@@ -353,7 +346,7 @@ impl<T: Send + 'static> Worker<T> {
     }
 
     /// Takes everything that this worker has, in order; how many items somebody keeps. Tells
-    /// `each` of every batch: its (first) id, how many items it got back, and how many not.
+    /// `each` of every batch: its id, how many items it got back, and how many not.
     pub(crate) fn salvage(
         &mut self,
         items: &mut Vec<T>,
@@ -370,18 +363,18 @@ impl<T: Send + 'static> Worker<T> {
             };
             match back {
                 Some(back) => {
-                    each(delivery.first_id, back.len(), 0);
+                    each(delivery.id, back.len(), 0);
                     items.extend(back);
                 }
                 None => {
                     self.home.give_up();
                     lost = delivery.size;
-                    each(delivery.first_id, 0, lost);
+                    each(delivery.id, 0, lost);
                 }
             }
         }
         for cut in self.outbox.drain(..) {
-            each(cut.first_id, cut.items.len(), 0);
+            each(cut.id, cut.items.len(), 0);
             items.extend(cut.items);
         }
         lost

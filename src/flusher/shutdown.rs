@@ -15,9 +15,43 @@ use crate::source::{Collect, Source};
 /// Where a shutdown is with the sink's `drain`.
 pub(super) enum Drain {
     NotYet,
-    /// Under way, with what the batch was put together from: worker, cut, number of items.
+    /// Under way, with what the batch was put together from: worker, cut, number of items. The
+    /// batch itself is the first worker's.
     Running(Vec<(usize, Cut<()>, usize)>),
     Over,
+}
+
+impl Drain {
+    /// The parts of a batch with their worker, id and size: itself, but for the one that is drained.
+    pub(super) fn parts(
+        &self,
+        worker: usize,
+        id: u64,
+        size: usize,
+    ) -> impl Iterator<Item = (usize, u64, usize)> {
+        let (parts, itself) = match self {
+            Self::Running(parts) => (parts.as_slice(), None),
+            _ => (&[][..], Some((worker, id, size))),
+        };
+        let parts = parts.iter().map(|(of, cut, size)| (*of, cut.id, *size));
+        parts.chain(itself)
+    }
+
+    /// The id of the first batch of a worker that is not terminal.
+    pub(super) fn first_id<T: Send + 'static>(
+        &self,
+        workers: &[Worker<T>],
+        worker: usize,
+    ) -> Option<u64> {
+        match self {
+            Self::Running(parts) => {
+                let mut parts = parts.iter();
+                let first = parts.find(|(of, ..)| *of == worker);
+                first.map(|(_, cut, _)| cut.id)
+            }
+            _ => workers[worker].first_id(),
+        }
+    }
 }
 
 impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
@@ -31,10 +65,8 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         }
         let mut items = Vec::new();
         let mut parts = Vec::new();
-        let mut first_id = u64::MAX;
         for (index, worker) in core.workers.iter_mut().enumerate() {
             for mut cut in worker.outbox.drain(..) {
-                first_id = first_id.min(cut.first_id);
                 let size = cut.items.len();
                 items.append(&mut cut.items);
                 parts.push((index, cut.with_items(Vec::new()), size));
@@ -47,16 +79,12 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         let rest = Cut {
             // Of its own: a sink that knows the id of an attempt must not take this for it.
             id: self.next_id,
-            first_id,
             items,
             reason: Reason::Close,
             attempts: 0,
             begun: None,
         };
         self.next_id += 1;
-        for flush in &mut self.flushes {
-            flush.gather(0);
-        }
         let until = self.deadline.expect("a shutdown is under way");
         core.workers[0].drain(rest, until, &self.courier, &self.shared.counters);
         self.drain = Drain::Running(parts);
@@ -119,12 +147,14 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         self.begin_flushes(asked);
         for worker in self.workers() {
             self.cut_all(worker, Reason::Close);
-            let flushes = &mut self.flushes;
+            let (flushes, drain) = (&mut self.flushes, &self.drain);
             let core = self.core.as_mut().expect("left behind only on drop");
             let before = core.leftovers.len();
             let lost = core.workers[worker].salvage(&mut core.leftovers, |id, returned, lost| {
-                for flush in flushes.iter_mut() {
-                    flush.note(worker, id, returned, lost);
+                for (worker, id, size) in drain.parts(worker, id, returned + lost) {
+                    for flush in flushes.iter_mut() {
+                        flush.note(worker, id, size.min(returned), size.min(lost));
+                    }
                 }
             });
             let returned = core.leftovers.len() - before;

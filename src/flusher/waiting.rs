@@ -52,12 +52,6 @@ impl Flush {
         }
     }
 
-    /// One worker has what all of them had.
-    pub(super) fn gather(&mut self, worker: usize) {
-        let below = self.shares.iter().map(|share| share.below).max();
-        self.shares[worker].below = below.unwrap_or_default();
-    }
-
     /// Notes items that were not delivered, of the batch `id`, if the flush covers it.
     pub(super) fn note(&mut self, worker: usize, id: u64, returned: usize, lost: usize) {
         if id < self.shares[worker].below {
