@@ -120,11 +120,12 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
     pub(crate) async fn run(mut self) {
         loop {
             self.hear();
-            self.step();
+            // Before anything more is begun.
             if self.deadline.is_some_and(|at| at <= Instant::now()) {
                 self.expire().await;
                 break;
             }
+            self.step();
             if self.is_over() {
                 break;
             }

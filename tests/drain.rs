@@ -6,7 +6,8 @@ mod common;
 use std::sync::{Arc, Mutex};
 
 use common::{
-    HOUR, Ledger, Recorder, Step, Token, assert_adds_up, attempt_of, lock, ms, paused, secs, settle,
+    HOUR, Ledger, Recorder, Step, Token, assert_adds_up, attempt_of, lock, ms, paused, secs,
+    settle, threaded,
 };
 use swaplane::{Batch, Builder, Hook, Queue, Sink, SinkError};
 use tokio::time::{Instant, sleep};
@@ -298,6 +299,34 @@ fn every_item_has_one_end() {
             settle().await;
             ledger.assert_all_dropped();
         }
+    });
+}
+
+/// C7: a hook that uses up the time leaves none for an attempt.
+#[test]
+fn nothing_begins_after_the_deadline() {
+    struct Dawdler;
+    impl Sink<u64> for Dawdler {
+        async fn send(&self, _batch: Batch<u64>) -> Result<(), SinkError> {
+            unreachable!("sent after the deadline");
+        }
+
+        async fn drain(&self, _rest: Batch<u64>) -> Hook {
+            // Blocks the flusher, too.
+            std::thread::sleep(ms(50));
+            Hook::Declined
+        }
+    }
+    threaded(1, async || {
+        let queue = Queue::builder()
+            .max_batch_size(10)
+            .max_delay(HOUR)
+            .spawn(Dawdler)
+            .unwrap();
+        queue.push_all(0..5).unwrap();
+        let report = queue.shutdown(ms(10)).await;
+        assert_eq!(report.returned, [0, 1, 2, 3, 4]);
+        assert_eq!(queue.stats().attempts, 0);
     });
 }
 
