@@ -4,12 +4,14 @@
 mod common;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use common::{
-    HOUR, Recorder, Step, assert_adds_up, block_on, eventually, finish, item, ms, secs, watched,
+    HOUR, Recorder, Step, assert_adds_up, block_on, eventually, finish, item, ms, poll_once, secs,
+    watched,
 };
 use swaplane::{Builder, Queue, SinkError};
 use tokio::runtime::{Builder as RuntimeBuilder, Runtime};
@@ -286,6 +288,39 @@ fn the_runtime_goes_first() {
             assert_eq!(returned, (0..19).collect::<Vec<_>>());
             assert_eq!(queue.shutdown_blocking(secs(20)).returned.len(), 0);
         }
+    });
+}
+
+/// A flush does not wait for a shutdown that waits for what the sink has, once the runtime is gone.
+#[test]
+fn a_flush_beside_a_shutdown_after_the_runtime() {
+    watched(|| {
+        let runtime = multi_thread(1);
+        let (begun, begins) = mpsc::channel();
+        let queue = small_queue()
+            .runtime(runtime.handle().clone())
+            .spawn_blocking_fn(move |_rows: &[u64]| {
+                begun.send(()).unwrap();
+                thread::sleep(secs(1));
+                Ok(())
+            })
+            .unwrap();
+        queue.push_all(0..10).unwrap();
+        begins.recv().unwrap();
+        runtime.shutdown_background();
+        let other = queue.clone();
+        let shutdown = thread::spawn(move || other.shutdown_blocking(HOUR));
+        eventually("the flusher ends", || queue.is_closed());
+        let mut polls = 0;
+        while !shutdown.is_finished() {
+            let _ = poll_once(pin!(queue.flush()));
+            polls += 1;
+            thread::sleep(ms(1));
+        }
+        let report = shutdown.join().unwrap();
+        assert_adds_up(&report);
+        assert_eq!(report.lost, 10);
+        assert!(polls > 4, "each waited until the shutdown was through");
     });
 }
 

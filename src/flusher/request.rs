@@ -14,16 +14,17 @@ pub(crate) type Flushed = Result<(), FlushError>;
 
 /// `R` is what the flusher leaves behind when it ends.
 pub(crate) struct Requests<R> {
-    notes: Mutex<Notes<R>>,
+    notes: Mutex<Notes>,
+    /// Under a lock of its own: who recovers it may take a while, and no flush is to wait for that.
+    remains: Mutex<Option<R>>,
     ended: watch::Sender<bool>,
 }
 
-struct Notes<R> {
+struct Notes {
     flushes: Vec<oneshot::Sender<Flushed>>,
     deadlines: Vec<Duration>,
     closed: bool,
     ended: bool,
-    remains: Option<R>,
 }
 
 /// The requests that have come since the last time.
@@ -43,8 +44,8 @@ impl<R> Requests<R> {
                 deadlines: Vec::new(),
                 closed: false,
                 ended: false,
-                remains: None,
             }),
+            remains: Mutex::new(None),
             ended: watch::Sender::new(false),
         }
     }
@@ -94,9 +95,9 @@ impl<R> Requests<R> {
 
     /// The flusher's last word. Flushes still in the list learn it by their senders' end.
     pub(crate) fn end(&self, remains: R) {
+        *self.remains.lock() = Some(remains);
         let mut notes = self.notes.lock();
         notes.ended = true;
-        notes.remains = Some(remains);
         let flushes = std::mem::take(&mut notes.flushes);
         drop(notes);
         drop(flushes);
@@ -110,9 +111,9 @@ impl<R> Requests<R> {
         let _ = ended.wait_for(|ended| *ended).await;
     }
 
-    /// Runs `f` on what the flusher has left, with the list locked.
+    /// Runs `f` on what the flusher has left, one caller at a time.
     pub(crate) fn with_remains<V>(&self, f: impl FnOnce(&mut R) -> V) -> Option<V> {
-        self.notes.lock().remains.as_mut().map(f)
+        self.remains.lock().as_mut().map(f)
     }
 }
 
