@@ -184,6 +184,8 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         if callers.is_empty() {
             return;
         }
+        // During an outage they come and go.
+        self.flushes.retain_mut(Flush::is_wanted);
         for worker in self.workers() {
             self.cut_all(worker, Reason::Flush);
         }

@@ -180,6 +180,31 @@ fn held_items_cost_little_more_than_themselves() {
     });
 }
 
+/// Flushes that are given up while the sink hangs leave nothing behind.
+#[test]
+fn flushes_that_are_given_up_cost_nothing() {
+    on_a_paused_clock(async || {
+        let queue = builder()
+            .attempt_timeout(Duration::from_secs(3600))
+            .spawn_fn(async |batch| {
+                let _batch = batch;
+                std::future::pending().await
+            })
+            .unwrap();
+        queue.push((0, 0)).unwrap();
+        let mut before = 0;
+        for round in 0..1000 {
+            let flush = tokio::time::timeout(Duration::from_millis(1), queue.flush());
+            assert!(flush.await.is_err());
+            if round == 100 {
+                before = LIVE_BYTES.load(Relaxed);
+            }
+        }
+        let grown = LIVE_BYTES.load(Relaxed) - before;
+        assert!(grown < 1000, "{grown} bytes");
+    });
+}
+
 /// A queue that was dropped leaves nothing.
 #[test]
 fn a_dropped_queue_leaves_nothing() {

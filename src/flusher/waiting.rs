@@ -37,6 +37,12 @@ impl Flush {
         }
     }
 
+    /// Whether somebody still waits for the answer. Forgets who does not.
+    pub(super) fn is_wanted(&mut self) -> bool {
+        self.callers.retain(|caller| !caller.is_closed());
+        !self.callers.is_empty()
+    }
+
     /// Whether what a worker held back can be cut now, where `first` is its first batch that is
     /// not terminal. Once everything is `closed` nothing is held back.
     pub(super) fn may_go_on(&self, worker: usize, first: Option<u64>, closed: bool) -> bool {
