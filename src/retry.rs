@@ -226,7 +226,7 @@ impl Retry {
 impl Exponential {
     fn delay(&self, attempt: u32, random: impl FnOnce() -> f64) -> Duration {
         // In floating point, where nothing overflows but into infinity.
-        let exponent = i32::try_from(attempt - 1).unwrap_or(i32::MAX);
+        let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
         let limit = self.min_delay.as_secs_f64() * f64::from(self.factor).powi(exponent);
         let limit = limit.min(self.max_delay.as_secs_f64());
         let part = if self.jitter { random() } else { 1.0 };

@@ -175,7 +175,7 @@ impl<T: Send + 'static> Worker<T> {
         courier: &Courier<S>,
         counters: &Counters,
     ) {
-        let attempts = cut.attempts + 1;
+        let attempts = cut.attempts.saturating_add(1);
         let ticket = Ticket {
             id: cut.id,
             attempt: attempts,
