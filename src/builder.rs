@@ -98,7 +98,7 @@ impl<B: Buffer> Builder<B> {
         }
     }
 
-    /// The name in logs; `swaplane` by default.
+    /// The name in logs, and of a thread of its own; `swaplane` by default. Without a NUL.
     ///
     /// ```
     /// let builder = swaplane::Queue::<u8>::builder().name("clicks");

@@ -51,6 +51,14 @@ impl Config {
     /// Everything that is wrong, in the order of the settings.
     pub(crate) fn violations(&self) -> Vec<Violation> {
         let mut found = Vec::new();
+        // A thread gets it, too.
+        if self.name.contains('\0') {
+            found.push(Violation {
+                field: "name",
+                value: format!("{:?}", self.name),
+                bound: "without a NUL".to_owned(),
+            });
+        }
         if let Some(partitions) = self.partitions {
             count("partitions", partitions, MOST_PARTITIONS, &mut found);
         }

@@ -173,6 +173,12 @@ fn more_workers_than_partitions() {
     });
 }
 
+/// No thread can have a name with a NUL in it.
+#[test]
+fn a_name_with_a_nul() {
+    watched(|| assert_names(queue().name("a\0b"), "name", "\"a\\0b\""));
+}
+
 /// All violations come at once, with the missing runtime among them.
 #[test]
 fn every_violation_at_once() {
