@@ -27,7 +27,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use self::deliver::{Courier, Cut, Outcome, Worker};
+use self::deliver::{Courier, Cut, Failed, Outcome, Worker};
 use self::request::Flushed;
 pub(crate) use self::shared::{Core, Shared};
 use self::shutdown::Drain;
@@ -95,7 +95,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
             runtime,
             attempt_timeout: config.attempt_timeout,
             retry: config.retry.clone(),
-            rejoin: false,
+            failed: Failed::Waits,
         };
         let core = Core::new(&shared.source);
         Self {
@@ -161,7 +161,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
             let at = Instant::now() + deadline.min(LONGEST);
             if self.deadline.is_none() {
                 // Batches that wait for another attempt join the rest, to be drained with it.
-                self.courier.rejoin = true;
+                self.courier.failed = Failed::Rejoins;
                 self.core()
                     .workers
                     .iter_mut()

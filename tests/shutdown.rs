@@ -12,7 +12,7 @@ use common::{
     HOUR, Recorder, Step, assert_adds_up, assert_conserved, assert_took, lock, ms, paused,
     poll_once, scaled, secs, settle, watched,
 };
-use swaplane::{Batch, Builder, Queue, SinkError};
+use swaplane::{Batch, Builder, Queue, Retry, SinkError};
 use tokio::time::{Instant, sleep};
 
 /// Batches of ten by size or request only, ten seconds an attempt, a minute between attempts.
@@ -159,6 +159,31 @@ fn a_push_in_progress_is_in_the_report() {
             assert_eq!(queue.stats().held, 0);
         }
     });
+}
+
+/// C1: what fails during a shutdown is tried again only if its policy says so.
+#[test]
+fn a_shutdown_asks_the_retry_policy() {
+    for (retry, step, attempts) in [
+        (Retry::never(), Step::Fail, 1),
+        (Retry::exponential(), Step::Reject, 1),
+        (Retry::exponential().max_attempts(2), Step::Fail, 2),
+    ] {
+        paused(async move || {
+            let sink = Recorder::held();
+            sink.otherwise(step);
+            let queue = slow_queue().retry(retry).spawn(sink.clone()).unwrap();
+            queue.push_all(0..10).unwrap();
+            sink.begun(1).await;
+            let mut shutdown = pin!(queue.shutdown(HOUR));
+            assert!(poll_once(shutdown.as_mut()).is_pending());
+            settle().await;
+            sink.release();
+            let report = shutdown.await;
+            assert_adds_up(&report);
+            assert_eq!((sink.count(), report.lost), (attempts, 10));
+        });
+    }
 }
 
 /// A deadline of zero gives back what nobody has taken, without waiting.

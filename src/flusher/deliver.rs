@@ -64,6 +64,7 @@ struct Delivery<T> {
     id: u64,
     size: usize,
     reason: Reason,
+    errand: Errand,
     attempts: u32,
     begun: Instant,
     state: State<T>,
@@ -92,8 +93,18 @@ pub(crate) struct Courier<S> {
     pub(crate) runtime: Handle,
     pub(crate) attempt_timeout: Duration,
     pub(crate) retry: Retry,
-    /// A shutdown is under way: a batch whose attempt fails rejoins the rest.
-    pub(crate) rejoin: bool,
+    pub(crate) failed: Failed,
+}
+
+/// What becomes of a batch whose attempt has failed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failed {
+    /// The retry policy says: it waits for another attempt, or is lost.
+    Waits,
+    /// A shutdown is under way: if there is to be another attempt, it rejoins the rest.
+    Rejoins,
+    /// The deadline has passed: it rejoins the rest in any case, to be returned.
+    Returns,
 }
 
 /// A terminal outcome, or the lack of one.
@@ -197,6 +208,7 @@ impl<T: Send + 'static> Worker<T> {
             id: cut.id,
             size,
             reason: cut.reason,
+            errand,
             attempts,
             begun: cut.begun.unwrap_or_else(Instant::now),
             state: State::Sending(courier.runtime.spawn(attempt)),
@@ -294,7 +306,7 @@ impl<T: Send + 'static> Worker<T> {
     fn failed<S>(&mut self, error: &Failure, courier: &Courier<S>) -> Option<Outcome> {
         let delivery = self.delivery.as_ref()?;
         let (id, attempts) = (delivery.id, delivery.attempts);
-        if courier.rejoin {
+        if courier.failed == Failed::Returns || delivery.errand == Errand::Drain {
             tracing::debug!(queue = courier.name, batch = id, attempts, %error, "attempt failed");
             self.rejoin_waiting();
             return Some(Outcome::Rejoined);
@@ -311,6 +323,10 @@ impl<T: Send + 'static> Worker<T> {
         tracing::debug!(
             queue = courier.name, batch = id, attempts, %error, ?delay, "attempt failed"
         );
+        if courier.failed == Failed::Rejoins {
+            self.rejoin_waiting();
+            return Some(Outcome::Rejoined);
+        }
         self.until = Some(Instant::now() + delay);
         None
     }

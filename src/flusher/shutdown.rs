@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::deliver::{Cut, Worker};
+use super::deliver::{Cut, Failed, Worker};
 use super::{BUSY_PAUSE, Flusher, GRACE, Stage};
 use crate::batch::Reason;
 use crate::sink::Sink;
@@ -92,7 +92,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
 
     /// The sink has drained what was left, or is not going to.
     pub(super) fn over(&mut self) {
-        self.courier.rejoin = false;
+        self.courier.failed = Failed::Waits;
         let Drain::Running(parts) = std::mem::replace(&mut self.drain, Drain::Over) else {
             return;
         };
@@ -126,8 +126,8 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         loop {
             let mut rung = pin!(bell.notified());
             let late = poll_fn(|context| {
-                // Whatever fails now is not tried again.
-                self.courier.rejoin = true;
+                // Again each time, for where a drain ends: whatever fails now is not tried again.
+                self.courier.failed = Failed::Returns;
                 let news = self.poll_workers(context);
                 if !self.core().workers.iter().any(Worker::is_ending) {
                     return Poll::Ready(true);
