@@ -272,7 +272,8 @@ impl fmt::Display for ReserveError {
 
 impl Error for ReserveError {}
 
-/// What a flush covered and did not deliver, by outcome.
+/// What a flush covered and did not deliver, by outcome. Where the flusher ends before it answers,
+/// what was pushed since the call may be among it.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

@@ -10,7 +10,7 @@
 //!
 //! While something waits a timer is armed and pushes are silent; a full batch is told by the
 //! reports that leases make. When nothing waits the flusher parks: no timer, and the next push
-//! rings (see `barrier`).
+//! rings (see `barrier`). So it does while somebody is out of room, and if `max_delay` is zero.
 
 pub(crate) mod deliver;
 pub(crate) mod request;

@@ -116,7 +116,8 @@ pub struct ShutdownReport<T> {
     /// Entries of a map that `remove` took back.
     pub removed: u64,
     /// The items that were not delivered in time, in the order of their pushes as far as there
-    /// is one. An attempt at the first of them may have had an effect.
+    /// is one. Attempts at some of them may have had an effect: of each worker, and there are
+    /// [`max_in_flight`](crate::Builder::max_in_flight), at the first ones.
     pub returned: Vec<T>,
     /// How many items another caller of `shutdown` got.
     pub returned_elsewhere: u64,

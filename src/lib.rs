@@ -89,7 +89,7 @@
 //! - **C5** Never more than [`capacity`](Builder::capacity) items are held: in lanes, in flight and
 //!   in backoff together.
 //! - **C6** [`flush`](Queue::flush) resolves when everything whose push happened before the call
-//!   has its outcome, and says whether all of it was delivered.
+//!   has its outcome, and says whether all of it was delivered that was still held at the call.
 //! - **C7** [`shutdown`](Queue::shutdown) has one deadline for all of it, and its report adds up:
 //!   `accepted = delivered + dead_lettered + dropped + returned + lost + coalesced + removed`, the
 //!   returned items included. (A sink that blocks its thread delays nobody else while the runtime has another.)
@@ -146,7 +146,8 @@
 //! The **flusher** is one task. While items wait it looks for them by a timer, and pushes are
 //! silent but for a report with each lease of credits, which tells it of a full batch. When nothing
 //! waits it raises a flag in every lane and sleeps without a timer; the next push sees the flag and
-//! rings. How a flag reaches every push although pushes run no fence is told in `barrier`.
+//! rings. While somebody is out of room there is no timer either; nor with a `max_delay` of zero,
+//! where pushes ring unless every worker is busy and the last batch was large. How a flag reaches every push although pushes run no fence is told in `barrier`.
 //!
 //! **Credits** bound what is held: one is taken before an item is written, and given back at its
 //! outcome. A **batch** is a lease too: it owns its items while the sink has it, and gives them

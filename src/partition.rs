@@ -48,9 +48,11 @@ struct Partition<T> {
     late_waiting: AtomicUsize,
 }
 
-/// Pushes from thread-local destructors that run when the thread has no lane any more, and
-/// those that an allocator makes from within a push. They come after all other pushes of their
-/// thread: whoever takes them, takes first what lies in the lanes.
+/// Pushes from thread-local destructors that run when the thread has no lane any more, and those
+/// that an allocator makes from within a push. They come after all that their thread pushed before:
+/// whoever takes them, takes first what lies in the lanes. The former are a thread's last. Behind
+/// the latter its lane goes on, the push that they were made in first of all: they may come after
+/// what was pushed later.
 struct Late<T> {
     items: Vec<T>,
     accepted: u64,

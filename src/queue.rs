@@ -314,7 +314,7 @@ impl<T: Send + 'static> Queue<T> {
     }
 
     /// Sends everything that is held now, and waits until all of it is terminal: delivered, or
-    /// given up by the retry policy. Can be polled on any runtime, or on none.
+    /// given up by the retry policy. What was lost before the call is in [`stats`](Self::stats). Can be polled on any runtime, or on none.
     ///
     /// # Errors
     /// [`FlushError`] if some of it was not delivered.
@@ -377,15 +377,17 @@ impl<T: Send + 'static> Queue<T> {
     /// Closes the queue, delivers what it holds, and gives back what could not be delivered
     /// within `deadline`, which is for all of it.
     ///
-    /// An attempt in flight may finish within its own timeout. What is left after it is offered
-    /// to the sink's [`drain`](crate::Sink::drain), or else delivered in the normal way. At the
+    /// An attempt in flight may finish within its own timeout; if it fails, the retry policy says
+    /// whether its batch is given up. What is left after it is offered to the sink's [`drain`](crate::Sink::drain), or else delivered in the normal way. At the
     /// deadline attempts are cancelled. Then items whose batch came home are returned, though
     /// the attempt may have had an effect; a batch that the sink still has is counted as lost.
     ///
     /// Any number of callers may ask; the earliest deadline counts; one of them gets the
     /// returned items. Can be polled on any runtime, or on none. Also works where the runtime of
     /// the queue is gone; then it may block its thread for up to 100 ms, or for `deadline` if that
-    /// is shorter, while pushes in progress end and the last attempts are dropped.
+    /// is shorter, while the last attempts are dropped, and for up to 50 ms while pushes in progress
+    /// end. But where that runtime is there and nobody drives it, such as one of a single thread
+    /// outside of its `block_on`, it never ends.
     ///
     /// # Cancel safety
     /// The shutdown goes on without its caller; the next caller gets the report.
