@@ -11,10 +11,10 @@ use crate::sync::{Arc, Mutex, Notify, broken};
 /// A batch is an owned lease. It derefs to `[T]`, can be moved into another task or into
 /// `spawn_blocking`, and when it is dropped its items go home to the queue. So an attempt that
 /// fails, times out, panics or is cancelled loses nothing, and a retry needs neither `T: Clone`
-/// nor `T: Sync`. The next attempt waits until this one has ended and the batch is home: they never
-/// overlap. (An attempt that is over its time is cancelled at its next `.await`. One that blocks its
-/// thread for good, or a batch that is kept for good, ends nothing: what waits behind it waits for
-/// the deadline of a shutdown, which returns the batch if it is home, or else counts it as lost.)
+/// nor `T: Sync`. The next attempt waits until this one has ended and the batch is home: they
+/// never overlap. (An attempt that is over its time is cancelled at its next `.await`. Where one
+/// blocks its thread for good, or keeps its batch for good, what is behind it waits for a
+/// shutdown, whose deadline returns the batch if it is home, and else counts it as lost.)
 ///
 /// After an attempt that returned `Ok` the items are dropped. What an attempt changes in them, by
 /// `DerefMut`, the next one finds changed.

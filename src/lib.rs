@@ -147,7 +147,8 @@
 //! silent but for a report with each lease of credits, which tells it of a full batch. When nothing
 //! waits it raises a flag in every lane and sleeps without a timer; the next push sees the flag and
 //! rings. While somebody is out of room there is no timer either; nor with a `max_delay` of zero,
-//! where pushes ring unless every worker is busy and the last batch was large. How a flag reaches every push although pushes run no fence is told in `barrier`.
+//! where pushes ring unless every worker is busy and the last batch was large. How a flag reaches
+//! every push although pushes run no fence is told in `barrier`.
 //!
 //! **Credits** bound what is held: one is taken before an item is written, and given back at its
 //! outcome. A **batch** is a lease too: it owns its items while the sink has it, and gives them

@@ -314,7 +314,8 @@ impl<T: Send + 'static> Queue<T> {
     }
 
     /// Sends everything that is held now, and waits until all of it is terminal: delivered, or
-    /// given up by the retry policy. What was lost before the call is in [`stats`](Self::stats). Can be polled on any runtime, or on none.
+    /// given up by the retry policy. What was lost before the call is in [`stats`](Self::stats).
+    /// Can be polled on any runtime, or on none.
     ///
     /// # Errors
     /// [`FlushError`] if some of it was not delivered.
@@ -378,9 +379,10 @@ impl<T: Send + 'static> Queue<T> {
     /// within `deadline`, which is for all of it.
     ///
     /// An attempt in flight may finish within its own timeout; if it fails, the retry policy says
-    /// whether its batch is given up. What is left after it is offered to the sink's [`drain`](crate::Sink::drain), or else delivered in the normal way. At the
-    /// deadline attempts are cancelled. Then items whose batch came home are returned, though
-    /// the attempt may have had an effect; a batch that the sink still has is counted as lost.
+    /// whether its batch is given up. What is left after it is offered to the sink's
+    /// [`drain`](crate::Sink::drain), or else delivered in the normal way. At the deadline attempts
+    /// are cancelled. Then items whose batch came home are returned, though the attempt may have had
+    /// an effect; a batch that the sink still has is counted as lost.
     ///
     /// Any number of callers may ask; the earliest deadline counts; one of them gets the
     /// returned items. Can be polled on any runtime, or on none. Also works where the runtime of
