@@ -131,14 +131,15 @@ impl<B: Buffer> Builder<B> {
         self
     }
 
-    /// How many items a batch has at most; 500 by default. From 1 to three quarters of the
-    /// capacity; or `usize::MAX`, with which a batch is everything that waits.
+    /// How many items a batch has at most; 500 by default, or three quarters of the capacity if
+    /// that is less, which is also the most that it can be. From 1; or `usize::MAX`, with which a
+    /// batch is everything that waits.
     ///
     /// ```
     /// let builder = swaplane::Queue::<u8>::builder().max_batch_size(usize::MAX);
     /// ```
     pub fn max_batch_size(mut self, items: usize) -> Self {
-        self.config.max_batch_size = items;
+        self.config.max_batch_size = Some(items);
         self
     }
 
@@ -258,7 +259,7 @@ impl<B: Buffer> Builder<B> {
             partitions: self.config.partitions(),
             workers: self.config.max_in_flight,
             capacity: self.config.capacity,
-            max_batch_size: self.config.max_batch_size,
+            max_batch_size: self.config.max_batch_size(),
             barrier: self.barrier.unwrap_or_else(Barrier::new),
         };
         let shared = Arc::new(Shared {

@@ -6,6 +6,7 @@ use crate::bounds::{LONGEST, count, duration};
 use crate::error::Violation;
 use crate::retry::Retry;
 
+const DEFAULT_BATCH_SIZE: usize = 500;
 const MOST_PARTITIONS: usize = 4096;
 /// What one tokio semaphore can count, on every platform.
 const MOST_CAPACITY: usize = (u32::MAX >> 3) as usize;
@@ -16,7 +17,8 @@ pub(crate) struct Config {
     /// `None`: the larger of the number of CPUs and `max_in_flight`.
     pub(crate) partitions: Option<usize>,
     pub(crate) capacity: usize,
-    pub(crate) max_batch_size: usize,
+    /// `None`: the default, or as much of it as the capacity allows.
+    pub(crate) max_batch_size: Option<usize>,
     pub(crate) max_delay: Duration,
     pub(crate) max_in_flight: usize,
     pub(crate) attempt_timeout: Duration,
@@ -29,7 +31,7 @@ impl Default for Config {
             name: "swaplane".to_owned(),
             partitions: None,
             capacity: 100_000,
-            max_batch_size: 500,
+            max_batch_size: None,
             max_delay: Duration::from_millis(50),
             max_in_flight: 1,
             attempt_timeout: Duration::from_secs(10),
@@ -48,6 +50,17 @@ impl Config {
         })
     }
 
+    /// How many items a batch has at most.
+    pub(crate) fn max_batch_size(&self) -> usize {
+        let default = || DEFAULT_BATCH_SIZE.min(self.largest_batch()).max(1);
+        self.max_batch_size.unwrap_or_else(default)
+    }
+
+    /// A quarter of the capacity may lie idle in lanes; the rest must be able to fill a batch.
+    fn largest_batch(&self) -> usize {
+        self.capacity - self.capacity / 4
+    }
+
     /// Everything that is wrong, in the order of the settings.
     pub(crate) fn violations(&self) -> Vec<Violation> {
         let mut found = Vec::new();
@@ -63,14 +76,11 @@ impl Config {
             count("partitions", partitions, MOST_PARTITIONS, &mut found);
         }
         count("capacity", self.capacity, MOST_CAPACITY, &mut found);
-        // A quarter of the capacity may lie idle in lanes; the rest must be able to fill a batch.
-        let fills = self.capacity - self.capacity / 4;
-        if self.max_batch_size == 0
-            || (self.max_batch_size > fills && self.max_batch_size != usize::MAX)
-        {
+        let (size, fills) = (self.max_batch_size(), self.largest_batch());
+        if size == 0 || (size > fills && size != usize::MAX && self.max_batch_size.is_some()) {
             found.push(Violation {
                 field: "max_batch_size",
-                value: self.max_batch_size.to_string(),
+                value: size.to_string(),
                 bound: format!(
                     "from 1 to {fills} (capacity less a quarter), or usize::MAX for no limit"
                 ),
@@ -105,7 +115,7 @@ mod tests {
     fn the_defaults_are_what_the_documentation_says_and_valid() {
         let config = Config::default();
         assert_eq!(config.capacity, 100_000);
-        assert_eq!(config.max_batch_size, 500);
+        assert_eq!(config.max_batch_size(), 500);
         assert_eq!(config.max_delay, Duration::from_millis(50));
         assert_eq!(config.max_in_flight, 1);
         assert_eq!(config.attempt_timeout, Duration::from_millis(10_000));
@@ -127,9 +137,23 @@ mod tests {
     fn the_smallest_capacity_is_usable() {
         let config = Config {
             capacity: 1,
-            max_batch_size: 1,
+            max_batch_size: Some(1),
             ..Config::default()
         };
         assert_eq!(config.violations(), []);
+    }
+
+    #[test]
+    fn a_batch_fits_any_capacity_unless_it_is_set() {
+        for (capacity, size) in [(1, 1), (2, 2), (4, 3), (600, 450), (667, 500), (5000, 500)] {
+            let config = Config {
+                capacity,
+                ..Config::default()
+            };
+            assert_eq!(
+                (config.max_batch_size(), config.violations()),
+                (size, vec![])
+            );
+        }
     }
 }

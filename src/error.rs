@@ -137,7 +137,9 @@ impl Error for Refused {}
 #[non_exhaustive]
 #[derive(Clone, PartialEq, Eq)]
 pub struct PushAllError<T> {
-    /// How many items were accepted, from the first on.
+    /// How many items were accepted, from the first on. (Of a map's
+    /// [`put_all_newer`](crate::Map::put_all_newer) some before `rest` may have been stale, and do
+    /// not count.)
     pub accepted: usize,
     /// The first refused item and all that came after it.
     pub rest: Vec<T>,

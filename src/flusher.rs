@@ -279,7 +279,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
     /// Whether about a batch waits: reports count leases, of which lanes may hold back so much
     /// that a quarter is missing.
     fn is_full(&self, worker: usize, available: usize) -> bool {
-        let full = self.shared.config.max_batch_size;
+        let full = self.shared.config.max_batch_size();
         available >= full || (available >= full - full / 4 && self.gate().seems_full(worker))
     }
 
@@ -289,7 +289,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
             self.cut_all(worker, reason);
             return;
         }
-        let max = self.shared.config.max_batch_size;
+        let max = self.shared.config.max_batch_size();
         let core = self.core();
         let mut items = core.workers[worker].take_spare();
         let n = core.collector.collect(worker, max, &mut items);
@@ -303,7 +303,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
 
     /// Cuts batches from all that is visible to a worker.
     fn cut_all(&mut self, worker: usize, reason: Reason) {
-        let max = self.shared.config.max_batch_size;
+        let max = self.shared.config.max_batch_size();
         let core = self.core();
         let mut all = core.workers[worker].take_spare();
         core.collector.collect_all(worker, &mut all);

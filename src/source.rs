@@ -62,6 +62,9 @@ pub(crate) trait Collect: Send + 'static {
     /// The first `n` items of those that a worker has collected and that were not terminal are.
     fn settle(&mut self, _worker: usize, _n: usize) {}
 
+    /// Everything that was ever collected is terminal.
+    fn settle_all(&mut self) {}
+
     /// Forgets writers that are gone.
     fn bury(&mut self) {}
 

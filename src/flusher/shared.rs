@@ -107,6 +107,7 @@ impl<B: Source> Core<B> {
                 );
             }
         }
+        self.collector.settle_all();
         std::mem::take(&mut self.leftovers)
     }
 }

@@ -168,6 +168,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
                 );
             }
         }
+        self.core().collector.settle_all();
         self.answer();
     }
 }

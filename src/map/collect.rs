@@ -305,6 +305,12 @@ where
         }
     }
 
+    fn settle_all(&mut self) {
+        for partition in 0..self.partitions.len() {
+            self.forget(partition);
+        }
+    }
+
     fn park(&mut self, free: impl Fn(usize) -> bool) -> Parked {
         if !self.parked {
             self.table.raise_parked();
