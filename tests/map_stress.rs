@@ -192,7 +192,7 @@ fn the_newest_of_all() {
                 .remember_versions(KEYS)
                 .spawn(sink.clone())
                 .unwrap();
-            let clock = AtomicU64::new(1);
+            let clock = AtomicU64::new(100);
             let newest: [AtomicU64; KEYS] = Default::default();
             let (accepted, inserted) = (AtomicU64::new(0), AtomicU64::new(0));
             run(
