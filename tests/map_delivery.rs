@@ -389,6 +389,29 @@ fn reading_what_is_in_flight() {
     });
 }
 
+/// What is delivered is not found any more, also while what left with it is still on its way; nor
+/// does its version count.
+#[test]
+fn delivered_before_the_others() {
+    paused(async || {
+        let sink = Keyed::from(Recorder::script([Step::Ok, Step::Reject, Step::Hang]));
+        let map = steady_map()
+            .read_in_flight()
+            .max_batch_size(1)
+            .spawn(sink.clone())
+            .unwrap();
+        map.put_all_newer((0..6).map(|key| (key, 1, 5))).unwrap();
+        sink.begun(3).await;
+        settle().await;
+        assert_eq!((map.stats().delivered, map.stats().lost), (1, 1));
+        for ended in &sink.tried()[..2] {
+            let key = ended[0].key;
+            assert_eq!((map.get(&key), map.contains(&key)), (None, false));
+            assert_eq!(map.put_newer(key, 2, 4), Ok(swaplane::Put::Inserted));
+        }
+    });
+}
+
 /// Without it nothing is found that has left.
 #[test]
 fn not_reading_what_is_in_flight() {

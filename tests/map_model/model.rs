@@ -107,7 +107,10 @@ impl Model {
 
     /// How many entries have no end.
     pub(crate) fn held(&self) -> usize {
-        self.slots.iter().filter(|slot| !slot.place.is_end()).count()
+        self.slots
+            .iter()
+            .filter(|slot| !slot.place.is_end())
+            .count()
     }
 
     /// The newest entry of a key that has no end.

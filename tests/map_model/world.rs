@@ -166,7 +166,10 @@ impl<'a, F: Face> World<'a, F> {
         let stale = self.model.is_stale(key, version);
         let said = self.face.map().put_newer(key, value, version);
         let said = self.accepts(said, (key, value));
-        assert!(said.is_none() || (said == Some(Put::Stale)) == stale, "{said:?}");
+        assert!(
+            said.is_none() || (said == Some(Put::Stale)) == stale,
+            "{said:?}"
+        );
         if said != Some(Put::Stale) {
             let begun = row(key, value).version(version);
             let changed = self.update(key, said.is_some(), begun, |held| {
@@ -237,7 +240,11 @@ impl<'a, F: Face> World<'a, F> {
         let count = |place| self.model.count(place) as u64;
         assert_eq!(
             (stats.accepted, stats.coalesced, stats.removed),
-            (self.model.accepted, self.model.coalesced, count(Place::Removed))
+            (
+                self.model.accepted,
+                self.model.coalesced,
+                count(Place::Removed)
+            )
         );
         assert_eq!(
             (stats.delivered, stats.lost, stats.returned),
