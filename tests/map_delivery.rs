@@ -389,6 +389,29 @@ fn reading_what_is_in_flight() {
     });
 }
 
+/// The newest is found also of a closed map, while an older one is on its way.
+#[test]
+fn reading_a_closed_map() {
+    paused(async || {
+        let sink = Keyed::from(Recorder::new(Step::Hang));
+        let map = steady_map().read_in_flight().spawn(sink.clone()).unwrap();
+        map.put(1, 1).unwrap();
+        let mut flush = pin!(map.flush());
+        assert!(poll_once(flush.as_mut()).is_pending());
+        settle().await;
+        map.put(1, 2).unwrap();
+        assert_eq!(map.get(&1), Some(2));
+        let mut flush = pin!(map.flush());
+        assert!(poll_once(flush.as_mut()).is_pending());
+        settle().await;
+        assert_eq!(map.get(&1), Some(2), "a flush waits");
+        map.close();
+        assert_eq!(map.get(&1), Some(2), "closed");
+        settle().await;
+        assert_eq!(map.get(&1), Some(2), "closed, and noticed");
+    });
+}
+
 /// What is delivered is not found any more, also while what left with it is still on its way; nor
 /// does its version count.
 #[test]
