@@ -99,6 +99,28 @@ fn a_flush_covers_what_was_there() {
     });
 }
 
+/// C6: nor does it wait for what is put later in the place of what was removed.
+#[test]
+fn a_flush_does_not_wait_in_place_of_a_removal() {
+    paused(async || {
+        let sink = Keyed::from(Recorder::script([Step::Slow(secs(1)), Step::Hang]));
+        let map = map(&sink);
+        map.put(1, 1).unwrap();
+        let mut first = pin!(map.flush());
+        assert!(poll_once(first.as_mut()).is_pending());
+        sink.begun(1).await;
+        map.put(2, 1).unwrap();
+        let mut flush = pin!(map.flush());
+        assert!(poll_once(flush.as_mut()).is_pending());
+        assert_eq!(map.remove(&2), Some(1));
+        map.put(3, 2).unwrap();
+        first.await.unwrap();
+        // What is left is sent, and hangs, but was put after the flush began.
+        let ended = tokio::time::timeout(secs(10), flush).await;
+        ended.expect("all that it covers has ended").unwrap();
+    });
+}
+
 /// A flush says how many entries were lost, not how many updates.
 #[test]
 fn a_flush_counts_entries() {
