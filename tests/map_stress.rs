@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use common::{
     Keyed, Recorder, Rng, Row, Step, assert_adds_up, assert_conserved, lock, ms, scaled, secs,
-    watched,
+    watched, within,
 };
 use swaplane::{Builder, Map, PushError, Put, Refused, SinkError};
 
@@ -278,6 +278,32 @@ fn nothing_merged_is_lost() {
             assert_eq!(stats.removed, removals.load(SeqCst));
             let delivered: u64 = sink.acked().iter().filter_map(|row| row.value).sum();
             assert_eq!(delivered + removed.load(SeqCst), merged.load(SeqCst));
+        });
+    }
+}
+
+/// C6: flushes end, however many entries are removed while they wait.
+#[test]
+fn flushes_race_removals() {
+    for round in 0..scaled(20, 1) as u64 {
+        within(secs(20), move || {
+            let map = builder(4, 4).spawn(Keyed::from(Recorder::ok())).unwrap();
+            run(
+                |_, rng| {
+                    for n in 0..ops() as u64 {
+                        let key = rng.below(4);
+                        match rng.below(5) {
+                            0 => _ = map.remove(&key),
+                            _ => insist(|| map.put(key, n)),
+                        }
+                    }
+                },
+                || map.flush_blocking().unwrap(),
+                || (),
+                round,
+            );
+            map.flush_blocking().unwrap();
+            assert!(map.is_empty());
         });
     }
 }
