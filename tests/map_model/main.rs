@@ -11,6 +11,7 @@ mod model;
 mod script;
 mod world;
 
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::time::Duration;
 
 use common::{Keyed, Recorder, ms, paused};
@@ -26,10 +27,14 @@ const BACKOFF: Duration = ms(30);
 const ATTEMPTS: u32 = 3;
 const KEYS: u64 = 5;
 
+/// Hashes the same in every run, so that a script that fails does so again.
+type Fixed = BuildHasherDefault<DefaultHasher>;
+
 fn play(script: Script) {
     paused(async move || {
         let sink = Keyed::from(Recorder::ok());
         let mut builder = Map::<u64, u64>::builder()
+            .hasher(Fixed::default())
             .capacity(script.capacity)
             .max_batch_size(script.batch)
             .max_delay(script.delay)

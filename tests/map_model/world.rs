@@ -5,8 +5,7 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use swaplane::{
-    Change, Changes, Entries, Entry, FlushError, Kind, Map, Mirror, PushError, Put, RandomState,
-    Refused,
+    Change, Changes, Entries, Entry, FlushError, Kind, Map, Mirror, PushError, Put, Refused,
 };
 use tokio::time::{Instant, advance};
 
@@ -15,18 +14,18 @@ use crate::common::{
 };
 use crate::model::{Model, Place};
 use crate::script::{Op, Script};
-use crate::{KEYS, TICK};
+use crate::{Fixed, KEYS, TICK};
 
 /// A map or a mirror.
 pub(crate) trait Face {
     type Kind: Kind;
     const MIRROR: bool;
-    fn map(&self) -> &Map<u64, u64, RandomState, Self::Kind>;
+    fn map(&self) -> &Map<u64, u64, Fixed, Self::Kind>;
     fn remove(&self, key: u64) -> Result<Option<u64>, Refused>;
     fn rows(items: &[<Self::Kind as Kind>::Item<u64, u64>]) -> Vec<Row>;
 }
 
-impl Face for Map<u64, u64> {
+impl Face for Map<u64, u64, Fixed> {
     type Kind = Entries;
     const MIRROR: bool = false;
 
@@ -35,7 +34,7 @@ impl Face for Map<u64, u64> {
     }
 
     fn remove(&self, key: u64) -> Result<Option<u64>, Refused> {
-        Ok(Map::<u64, u64>::remove(self, &key))
+        Ok(Map::<u64, u64, Fixed>::remove(self, &key))
     }
 
     fn rows(items: &[Entry<u64, u64>]) -> Vec<Row> {
@@ -43,7 +42,7 @@ impl Face for Map<u64, u64> {
     }
 }
 
-impl Face for Mirror<u64, u64> {
+impl Face for Mirror<u64, u64, Fixed> {
     type Kind = Changes;
     const MIRROR: bool = true;
 
@@ -52,7 +51,7 @@ impl Face for Mirror<u64, u64> {
     }
 
     fn remove(&self, key: u64) -> Result<Option<u64>, Refused> {
-        Mirror::<u64, u64>::remove(self, &key)
+        Mirror::<u64, u64, Fixed>::remove(self, &key)
     }
 
     fn rows(items: &[Change<u64, u64>]) -> Vec<Row> {
