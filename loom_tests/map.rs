@@ -13,13 +13,19 @@ const PLAIN: MapTraits = MapTraits {
 
 const KEY: u32 = 1;
 
-/// Everything that is left, as the flusher does that has delivered all before.
+/// Adds everything that is left and delivers it, as the flusher does that has delivered all before.
 fn rest(flusher: &mut MapFlusher, mut taken: Vec<Entry<u32, u32>>) -> Vec<Entry<u32, u32>> {
-    flusher.settle(taken.len());
     let last = flusher.collect();
-    flusher.settle(last.len());
+    settle(flusher, &last);
     taken.extend(last);
     taken
+}
+
+/// As the flusher does it: only a batch is ever terminal.
+fn settle(flusher: &mut MapFlusher, taken: &[Entry<u32, u32>]) {
+    if !taken.is_empty() {
+        flusher.settle(taken.len());
+    }
 }
 
 fn values(taken: &[Entry<u32, u32>]) -> Vec<u32> {
@@ -114,17 +120,15 @@ fn newer(bound: Option<usize>, delivered: bool, remember_versions: usize) {
             let map = map.clone();
             thread::spawn(move || map.put_newer(KEY, version, version.into()).unwrap())
         });
-        let mut taken = flusher.collect();
+        let taken = flusher.collect();
         if delivered {
-            flusher.settle(taken.len());
+            settle(&mut flusher, &taken);
         }
         let [older, newest] = puts.map(|put| put.join().unwrap());
         if !delivered {
-            flusher.settle(taken.len());
+            settle(&mut flusher, &taken);
         }
-        let last = flusher.collect();
-        flusher.settle(last.len());
-        taken.extend(last);
+        let taken = rest(&mut flusher, taken);
         let versions = values(&taken);
         if !delivered || remember_versions > 0 {
             assert!(versions.is_sorted_by(|a, b| a < b), "{versions:?}");
@@ -207,11 +211,15 @@ fn remove(bound: Option<usize>) {
             move || map.remove(&KEY)
         });
         let taken = flusher.collect();
+        settle(&mut flusher, &taken);
         let removed = thread.join().unwrap();
         let taken = rest(&mut flusher, taken);
         let mut found = values(&taken);
         found.extend(removed);
         assert_eq!(found, [1]);
+        // Whichever came first, the map goes on.
+        map.put(KEY, 2).unwrap();
+        assert_eq!(values(&rest(&mut flusher, Vec::new())), [2]);
         assert_eq!(map.stats().removed, u64::from(removed.is_some()));
     });
 }
@@ -320,6 +328,10 @@ fn closed() {
     close(Some(3), 1);
 }
 
+fn removed() {
+    remove(Some(3));
+}
+
 fn parked() {
     park(None);
 }
@@ -334,6 +346,7 @@ pub(crate) const MUTANTS: Mutants = &[
     ("map: looked behind in the wrong order", swapped),
     ("map: swapped in before it is terminal", another_waits),
     ("map: forgotten before it is remembered", delivered),
+    ("map: an empty swap is never over", removed),
     ("map: closed ignored", closed),
     ("map: closed without a visit", closed),
     ("map: parked without a visit", parked),

@@ -19,6 +19,7 @@ use self::entry::{Changes, Entries, Kind, Put};
 use self::key::RandomState;
 use self::table::{Table, Updated};
 use crate::blocking::block_on;
+use crate::contain::drop_before;
 use crate::error::{FlushError, PushAllError, PushError, Refused};
 use crate::flusher::Shared;
 use crate::handle::{Handle, ShutdownReport};
@@ -54,15 +55,15 @@ use crate::sync::Arc;
 ///
 /// # What the sink sees
 ///
-/// At most one entry of a key in a batch, and never two batches with the same key at once. Order is
-/// kept for each key: a batch that fails is tried again before anything newer of its partition is
+/// At most one entry of a key in a batch (but for the one that [`drain`](crate::Sink::drain) gets,
+/// where they are in order), and never two batches with the same key at once. Order is kept for each key: a batch that fails is tried again before anything newer of its partition is
 /// sent, and the entries that are put meanwhile coalesce.
 ///
 /// - [`put`](Self::put): the last write wins, that is the one that was last to get the lock of the
 ///   key's shard.
 /// - [`put_newer`](Self::put_newer): the highest version wins, in whichever order the updates come.
-///   It is compared with what is held, and with what is on its way to the sink; what the sink has
-///   got is forgotten, unless [`remember_versions`](crate::Builder::remember_versions) says
+///   It is compared with what is held, and with what is on its way to the sink; once all that left
+///   its partition together is delivered (or given up) it is forgotten, unless [`remember_versions`](crate::Builder::remember_versions) says
 ///   otherwise.
 /// - [`merge`](Self::merge): the update is folded into what is held.
 ///
@@ -331,7 +332,8 @@ where
     ///
     /// Not found is what has left for the sink, unless
     /// [`read_in_flight`](crate::Builder::read_in_flight) is set; then every value is found that is
-    /// not delivered (or given up) yet. Costs a hash, a shared lock and the clone; where the key is
+    /// not delivered (or given up) yet, and somewhat longer: until all that left its partition
+    /// together with it is. Costs a hash, a shared lock and the clone; where the key is
     /// on its way, two more locks.
     ///
     /// ```
@@ -476,6 +478,9 @@ where
 
     /// Sends everything that is held now, and waits until it is delivered or given up; see
     /// [`Queue::flush`](crate::Queue::flush).
+    ///
+    /// What is held beside entries of its partition that are on their way has to wait for those, and
+    /// then leaves with what was put meanwhile, for which the flush then waits, too.
     ///
     /// # Errors
     /// [`FlushError`] if some of it was not delivered.
@@ -639,7 +644,7 @@ where
             .table()
             .update(key.clone(), None, (), |held, ()| held.take(), begin)
         {
-            Ok(Updated::Merged(value, _)) => Ok(value),
+            Ok(Updated::Merged(value, key)) => Ok(drop_before(key, value)),
             Ok(_) => Ok(None),
             Err((refused, _, ())) => Err(refused),
         }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::hash::{BuildHasher, Hash};
 
 use super::entry::{Held, Kind};
+use super::key::Hashed;
 use super::shards::Shards;
 use super::table::Table;
 use super::tally::Tally;
@@ -141,31 +142,52 @@ where
         self.used = true;
         self.lean = false;
         table.gate().take_off(worker, counts.entries);
+        // All may have been removed since we looked; then nothing of it will ever be settled.
+        if !broken("map: an empty swap is never over") {
+            self.forget_terminal(worker);
+        }
     }
 
     /// Fills the scratch with what is to stay known of entries that are out: those with a version;
     /// all of them if their values can be read. What cannot be cloned is not known.
     fn keep(&self, out: &Shards<K, Held<V>>) {
-        let copy = self.table.copy();
         out.for_each(|key, held| {
-            if held.version.is_none() && copy.is_none() {
-                return;
+            if held.version.is_some() || self.table.copy().is_some() {
+                if let Some((key, kept)) = self.clone_of(key, held) {
+                    let shard = self.scratch.index(key.hash);
+                    self.scratch.lock(shard).insert(key, kept);
+                }
             }
-            let Some(key) = contain("the clone of a key", || key.clone()) else {
-                return;
-            };
-            let value = copy.zip(held.value.as_ref());
-            let value =
-                value.and_then(|(copy, value)| contain("the clone of a value", || copy(value)));
-            let kept = Held {
-                value,
-                version: held.version,
-                updates: held.updates,
-            };
-            self.scratch
-                .lock(self.scratch.index(key.hash))
-                .insert(key, kept);
         });
+    }
+
+    fn clone_of(&self, key: &Hashed<K>, held: &Held<V>) -> Option<(Hashed<K>, Held<V>)> {
+        let key = contain("the clone of a key", || key.clone())?;
+        let value = self.table.copy().zip(held.value.as_ref());
+        let value = value.and_then(|(copy, value)| contain("the clone of a value", || copy(value)));
+        let kept = Held {
+            value,
+            version: held.version,
+            updates: held.updates,
+        };
+        Some((key, kept))
+    }
+
+    /// Keeps an entry that is about to leave in place of an older one that is out.
+    fn keep_over(&self, out: &Shards<K, Held<V>>, key: &Hashed<K>, held: &Held<V>) {
+        if let Some((key, mut kept)) = self.clone_of(key, held) {
+            let mut out = out.lock(out.index(key.hash));
+            match contain("the comparison of a key", || {
+                out.get_mut(key.hash, |other| *other == key)
+                    .map(|older| std::mem::swap(older, &mut kept))
+            }) {
+                Some(Some(())) => {
+                    drop(out);
+                    contain("the drop of a key or value", || drop_both(key, kept));
+                }
+                _ => out.insert(key, kept),
+            }
+        }
     }
 
     /// Makes items of what is in the scratch, at the end of a worker's line.
@@ -182,17 +204,35 @@ where
         line.entered += (line.staged.len() - before) as u64;
     }
 
-    /// Takes what is held in a partition that is out, too. Nobody can enter any more.
+    /// Takes what is held in a partition that is out, too. Nobody can enter any more, so no version
+    /// has to be known; but values may have to be found.
     fn take_rest(&mut self, worker: usize, index: usize) {
         let active = self.partitions[index].active;
         let mut counts = Counts::default();
         let table = self.table.clone();
         let partition = table.partition(index);
+        if table.copy().is_some() {
+            partition.read_rest(active, |key, held| {
+                self.keep_over(partition.out(), key, held)
+            });
+        }
         partition.take_rest(active, &self.scratch, |tally| {
             counts.add(tally, index, table.gate());
         });
         self.stage(worker);
+        self.partitions[index].out_until = Some(self.workers[worker].entered);
         table.gate().take_off(worker, counts.entries);
+    }
+
+    /// Forgets what is out of those partitions of a worker of which all is terminal.
+    fn forget_terminal(&mut self, worker: usize) {
+        let terminal = self.workers[worker].terminal;
+        for partition in self.of_worker(worker) {
+            let until = self.partitions[partition].out_until;
+            if until.is_some_and(|until| until <= terminal) {
+                self.forget(partition);
+            }
+        }
     }
 
     /// What was out of a partition is terminal.
@@ -296,13 +336,7 @@ where
 
     fn settle(&mut self, worker: usize, n: usize) {
         self.workers[worker].terminal += n as u64;
-        let terminal = self.workers[worker].terminal;
-        for partition in self.of_worker(worker) {
-            let until = self.partitions[partition].out_until;
-            if until.is_some_and(|until| until <= terminal) {
-                self.forget(partition);
-            }
-        }
+        self.forget_terminal(worker);
     }
 
     fn settle_all(&mut self) {

@@ -280,6 +280,11 @@ impl<K: Eq, V> Partition<K, V> {
         }
     }
 
+    /// Shows what the active side holds.
+    pub(crate) fn read_rest(&self, active: usize, each: impl FnMut(&Hashed<K>, &Held<V>)) {
+        self.sides[active].shards.for_each(each);
+    }
+
     /// Empties the active side into `into` without a swap: nobody can enter any more.
     pub(crate) fn take_rest(
         &self,

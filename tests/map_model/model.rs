@@ -125,6 +125,12 @@ impl Model {
     }
 
     /// Whether a version is stale: the newest that is held or on its way, or remembered, counts.
+    /// What has ended may be known until all that left together with it has.
+    pub(crate) fn lingers(&self, key: u64, is: impl Fn(&Slot) -> bool) -> bool {
+        let ended = |slot: &&Slot| slot.row.key == key && slot.place.is_end();
+        self.held() > 0 && self.slots.iter().filter(ended).any(is)
+    }
+
     pub(crate) fn is_stale(&self, key: u64, version: u64) -> bool {
         let (.., remembers) = self.limits;
         let slots = self.slots.iter();
