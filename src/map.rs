@@ -7,6 +7,7 @@ pub(crate) mod key;
 mod partition;
 mod remembered;
 mod shards;
+mod source;
 pub(crate) mod table;
 mod tally;
 
@@ -23,7 +24,6 @@ use crate::contain::drop_before;
 use crate::error::{FlushError, PushAllError, PushError, Refused};
 use crate::flusher::Shared;
 use crate::handle::{Handle, ShutdownReport};
-use crate::source::Source;
 use crate::stats::Stats;
 use crate::sync::Arc;
 

@@ -12,7 +12,7 @@ use super::table::Table;
 use super::tally::Tally;
 use crate::contain::{contain, drop_both};
 use crate::gate::Gate;
-use crate::source::{Collect, Parked, Source};
+use crate::source::{Collect, Parked};
 use crate::sync::{Arc, broken};
 
 pub(crate) struct Collector<K, V, S, M: Kind>
@@ -55,7 +55,7 @@ where
     K: Eq + Clone + Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
-    pub(crate) fn new(table: Arc<Table<K, V, S, M>>, gate: &Gate) -> Self {
+    pub(crate) fn new(table: Arc<Table<K, V, S, M>>) -> Self {
         let line = |worker| Line {
             staged: VecDeque::new(),
             entered: 0,
@@ -64,7 +64,7 @@ where
         };
         Self {
             partitions: (0..table.partitions()).map(|_| Turn::default()).collect(),
-            workers: (0..gate.workers()).map(line).collect(),
+            workers: (0..table.gate().workers()).map(line).collect(),
             scratch: Shards::new(table.shards()),
             table,
             parked: false,

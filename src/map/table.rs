@@ -8,16 +8,15 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crossbeam_utils::CachePadded;
 
-use super::collect::Collector;
-use super::entry::{Held, Kind};
+use super::entry::Held;
 use super::key::{self, Hashed};
 use super::partition::Partition;
 use super::remembered::Remembered;
 use crate::contain::{drop_before, drop_both};
 use crate::error::Refused;
 use crate::gate::{Gate, Shape};
-use crate::source::{Intake, Source};
-use crate::sync::{Arc, AtomicBool, AtomicUsize, Backoff, broken};
+use crate::source::Intake;
+use crate::sync::{AtomicBool, AtomicUsize, Backoff, broken};
 
 /// Updates are refused.
 const CLOSED: usize = 1;
@@ -223,25 +222,14 @@ where
     }
 }
 
-impl<K, V, S, M> Source for Table<K, V, S, M>
-where
-    K: Eq + Hash + Clone + Send + Sync + 'static,
-    V: Send + Sync + 'static,
-    S: BuildHasher + Send + Sync + 'static,
-    M: Kind,
-{
-    type Item = M::Item<K, V>;
-    type Collector = Collector<K, V, S, M>;
-
-    fn collector(of: &Arc<Self>) -> Self::Collector {
-        Collector::new(of.clone(), &of.gate)
-    }
-
-    fn gate(&self) -> &Gate {
+/// The account, and the end.
+impl<K: Eq, V, S, M> Table<K, V, S, M> {
+    pub(crate) fn gate(&self) -> &Gate {
         &self.gate
     }
 
-    fn close(&self) -> bool {
+    /// Refuses updates from now on; whether this call was the first.
+    pub(crate) fn close(&self) -> bool {
         let before = self.flags.fetch_or(CLOSED, Relaxed);
         if !broken("map: closed without a visit") {
             self.list.iter().for_each(|partition| partition.visit());
@@ -252,11 +240,12 @@ where
         before & CLOSED == 0
     }
 
-    fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.flags.load(Relaxed) & CLOSED != 0
     }
 
-    fn intake(&self) -> Intake {
+    /// What was ever accepted, and what of it no batch will have.
+    pub(crate) fn intake(&self) -> Intake {
         let mut intake = Intake::default();
         let tallies = || self.list.iter().flat_map(|partition| partition.tallies());
         // What is accepted before what has become of it: so no difference is ever negative.
