@@ -167,6 +167,10 @@
 //! - Generation and flags are one word: a push that finds it as it was has nothing to look into.
 //! - Threads have small numbers of our own (`thread`) instead of those of a crate, so that the hand
 //!   over of a lane to the next thread rests on a lock that the models know.
+//! - What is swapped out of a map lies in a third table of its partition, so that the side is empty
+//!   and its memory ready. A version is looked for where entries move along: active side, other
+//!   side, third table, what is remembered. Never waiting on the way, since the sides may change
+//!   roles meanwhile, and two updates could wait for each other: who meets a lock starts over.
 //! - Chunks that a buffer was emptied of hang from it as spares, which either side may take by one
 //!   exchange: growth after a swap allocates nothing, and memory can be freed under a live writer.
 //!
