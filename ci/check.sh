@@ -74,6 +74,7 @@ step "lints" clippy
 step "tests: unit, integration, documentation" cargo test --locked --workspace
 step "documentation" docs
 step "examples" examples
+step "locked instructions" ci/locked.sh
 step "models (loom)" loom
 step "oldest Rust" ci/msrv.sh
 step "lanes under Miri" miri
