@@ -432,8 +432,9 @@ pub fn map(traits: MapTraits) -> (Map, MapFlusher) {
     let shape = Shape {
         partitions: 1,
         workers: 1,
-        capacity: 64,
-        max_batch_size: 64,
+        // Few under loom, where leases grow with them.
+        capacity: if cfg!(swaplane_loom) { 64 } else { 1 << 20 },
+        max_batch_size: if cfg!(swaplane_loom) { 64 } else { 512 },
         barrier: Barrier::Fence,
     };
     let copy: fn(&u32) -> u32 = |value| *value;
@@ -476,6 +477,10 @@ impl MapFlusher {
     /// The first `n` of what was collected and not terminal is.
     pub fn settle(&mut self, n: usize) {
         self.collector.settle(0, n);
+    }
+
+    pub fn give_back(&self, n: usize) {
+        self.shared.source.gate().credits.give_back(n);
     }
 
     pub fn park(&mut self) -> Parked {
