@@ -1,0 +1,61 @@
+//! From N producers to batches of 512 at a sink that sums: throughput, end to end.
+
+use super::{Case, with_setting};
+use crate::{
+    item::{Item, Large, Small},
+    ours::{Buffered, Way},
+    pair::{best, contest},
+    peers::{
+        Pipe, Piped,
+        channels::{Crossbeam, Flume, Kanal, Std, Tokio},
+        mutex::{self, OwnShard, ParkingLot, Shared},
+        queues::{Concurrent, Seg},
+        rings::{Disruptor, Rtrb},
+    },
+    row::Row,
+};
+
+const PRODUCERS: [usize; 5] = [1, 2, 4, 8, 16];
+
+pub fn add(cases: &mut Vec<Case>) {
+    of::<Small>(cases, true);
+    of::<Large>(cases, false);
+    of::<String>(cases, false);
+}
+
+fn of<T: Item + Sync + Default>(cases: &mut Vec<Case>, quick: bool) {
+    for producers in PRODUCERS {
+        let quick = quick && (producers == 2 || producers == 8);
+        for way in Way::ALL {
+            one::<T, OwnShard<ParkingLot<T>>>(cases, quick, producers, way);
+            one::<T, OwnShard<mutex::Std<T>>>(cases, quick, producers, way);
+            one::<T, Shared<ParkingLot<T>>>(cases, quick, producers, way);
+            one::<T, Shared<mutex::Std<T>>>(cases, quick, producers, way);
+            one::<T, Seg>(cases, quick, producers, way);
+            one::<T, Concurrent>(cases, quick, producers, way);
+            one::<T, Crossbeam>(cases, quick, producers, way);
+            one::<T, Flume>(cases, quick, producers, way);
+            one::<T, Kanal>(cases, quick, producers, way);
+            one::<T, Tokio>(cases, quick, producers, way);
+            one::<T, Std>(cases, quick, producers, way);
+            one::<T, Rtrb>(cases, quick, producers, way);
+            one::<T, Disruptor>(cases, quick, producers, way);
+        }
+    }
+}
+
+fn one<T: Item, P: Pipe<T>>(cases: &mut Vec<Case>, quick: bool, producers: usize, way: Way) {
+    let name = format!("e2e/{}/{producers}/{}/{}", T::NAME, way.short(), P::NAME);
+    cases.push(Case::new(name, quick, move |case, plan| {
+        let mut ours = best(Buffered::<T>::ways(producers, way));
+        let mut peer = best(Piped::<T, P>::ways(producers));
+        let outcome = contest(plan, &mut *ours, &mut *peer);
+        vec![Row::of(
+            case,
+            with_setting(way.name(), ours.setting()),
+            with_setting(P::NAME, peer.setting()),
+            P::NOTE,
+            outcome,
+        )]
+    }));
+}

@@ -1,0 +1,91 @@
+//! What the figures were measured on, and what disturbs a slice.
+
+use std::{env, fs, process::Command, time::Duration};
+
+use rustix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+
+#[derive(Serialize)]
+pub struct Machine {
+    pub cpu: String,
+    pub cores: usize,
+    pub kernel: String,
+    pub rustc: String,
+    /// Of the library that was measured.
+    pub commit: String,
+}
+
+impl Machine {
+    pub fn of_this_run() -> Self {
+        let uname = rustix::system::uname();
+        let kernel = [uname.sysname(), uname.release(), uname.machine()];
+        Self {
+            cpu: cpu_model(),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            kernel: kernel.map(|part| part.to_string_lossy()).join(" "),
+            rustc: env!("COMPARE_RUSTC").to_owned(),
+            commit: commit().unwrap_or_else(|| "unknown".to_owned()),
+        }
+    }
+
+    pub fn print(&self) {
+        let Self {
+            cpu,
+            cores,
+            kernel,
+            rustc,
+            commit,
+        } = self;
+        println!("{cpu}, {cores} cores, {kernel}, {rustc}, commit {commit}");
+        println!(
+            "{cores} cores cannot show how anything scales beyond {cores}: with more threads they \
+             take turns."
+        );
+    }
+}
+
+fn cpu_model() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    model.map_or_else(
+        || env::consts::ARCH.to_owned(),
+        |(_, name)| name.trim().to_owned(),
+    )
+}
+
+/// Of `COMPARE_COMMIT`, or else of the repository that this is run in.
+fn commit() -> Option<String> {
+    if let Ok(commit) = env::var("COMPARE_COMMIT") {
+        return Some(commit);
+    }
+    let git = |args: &[&str]| {
+        let output = Command::new("git").args(args).output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        output.status.success().then(|| text.trim().to_owned())
+    };
+    let commit = git(&["rev-parse", "HEAD"])?;
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"])?;
+    Some(if changed.is_empty() {
+        commit
+    } else {
+        format!("{commit} and changes")
+    })
+}
+
+/// Ticks that the hypervisor has given to others instead of to us, of all CPUs; 0 where that is
+/// not to be known.
+pub fn stolen() -> u64 {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let all = stat.lines().next().unwrap_or_default();
+    // cpu user nice system idle iowait irq softirq steal
+    let steal = all.split_ascii_whitespace().nth(8);
+    steal.and_then(|ticks| ticks.parse().ok()).unwrap_or(0)
+}
+
+/// CPU time of the calling thread.
+pub fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}

@@ -1,0 +1,138 @@
+//! A lock over a `Vec`, which the consumer swaps for another that is as large.
+
+use std::sync::Arc;
+
+use crossbeam_utils::CachePadded;
+
+use super::{Pipe, Pull, Push};
+use crate::{
+    item::Item,
+    tally::{BATCH, Tally},
+};
+
+/// Room that both vectors have from the beginning.
+pub const RESERVED: usize = 1 << 16;
+
+/// A mutex, whoever made it.
+pub trait Lock<V>: Send + Sync + 'static {
+    fn new(value: V) -> Self;
+    fn with<R>(&self, f: impl FnOnce(&mut V) -> R) -> R;
+}
+
+impl<V: Send + 'static> Lock<V> for parking_lot::Mutex<V> {
+    fn new(value: V) -> Self {
+        Self::new(value)
+    }
+
+    #[inline(always)]
+    fn with<R>(&self, f: impl FnOnce(&mut V) -> R) -> R {
+        f(&mut self.lock())
+    }
+}
+
+impl<V: Send + 'static> Lock<V> for std::sync::Mutex<V> {
+    fn new(value: V) -> Self {
+        Self::new(value)
+    }
+
+    #[inline(always)]
+    fn with<R>(&self, f: impl FnOnce(&mut V) -> R) -> R {
+        f(&mut self.lock().expect("nobody panics in it"))
+    }
+}
+
+pub type ParkingLot<T> = parking_lot::Mutex<Vec<T>>;
+pub type Std<T> = std::sync::Mutex<Vec<T>>;
+
+/// One shard, or all of them.
+pub struct Shards<L> {
+    locks: Arc<[CachePadded<L>]>,
+    mine: usize,
+}
+
+pub struct Swapped<T, L> {
+    locks: Arc<[CachePadded<L>]>,
+    spares: Vec<Vec<T>>,
+}
+
+/// A shard for each producer.
+pub struct OwnShard<L>(L);
+/// One for all.
+pub struct Shared<L>(L);
+
+impl<T: Item, L: Lock<Vec<T>>> Push<T> for Shards<L> {
+    #[inline(always)]
+    fn push(&mut self, item: T) {
+        self.locks[self.mine].with(|items| items.push(item));
+    }
+}
+
+impl<T: Item, L: Lock<Vec<T>>> Pull<T> for Swapped<T, L> {
+    fn pull(&mut self, tally: &mut Tally) {
+        for (lock, spare) in self.locks.iter().zip(&mut self.spares) {
+            lock.with(|items| std::mem::swap(items, spare));
+            for batch in spare.chunks(BATCH) {
+                tally.batch(batch);
+            }
+            spare.clear();
+        }
+    }
+}
+
+fn open<T, L: Lock<Vec<T>>>(shards: usize, producers: usize) -> (Vec<Shards<L>>, Swapped<T, L>) {
+    let reserved = || Vec::with_capacity(RESERVED);
+    let locks: Arc<[_]> = (0..shards)
+        .map(|_| CachePadded::new(L::new(reserved())))
+        .collect();
+    let end = |producer| Shards {
+        locks: Arc::clone(&locks),
+        mine: producer % shards,
+    };
+    let txs = (0..producers).map(end).collect();
+    let spares = (0..shards).map(|_| reserved()).collect();
+    (txs, Swapped { locks, spares })
+}
+
+impl<T: Item> Pipe<T> for OwnShard<ParkingLot<T>> {
+    const NAME: &'static str = "own-mutex-parking_lot";
+    const POLLED: bool = true;
+    type Tx = Shards<ParkingLot<T>>;
+    type Rx = Swapped<T, ParkingLot<T>>;
+
+    fn open(producers: usize) -> (Vec<Self::Tx>, Self::Rx) {
+        open(producers, producers)
+    }
+}
+
+impl<T: Item> Pipe<T> for OwnShard<Std<T>> {
+    const NAME: &'static str = "own-mutex-std";
+    const POLLED: bool = true;
+    type Tx = Shards<Std<T>>;
+    type Rx = Swapped<T, Std<T>>;
+
+    fn open(producers: usize) -> (Vec<Self::Tx>, Self::Rx) {
+        open(producers, producers)
+    }
+}
+
+impl<T: Item> Pipe<T> for Shared<ParkingLot<T>> {
+    const NAME: &'static str = "one-mutex-parking_lot";
+    const POLLED: bool = true;
+    type Tx = Shards<ParkingLot<T>>;
+    type Rx = Swapped<T, ParkingLot<T>>;
+
+    fn open(producers: usize) -> (Vec<Self::Tx>, Self::Rx) {
+        open(1, producers)
+    }
+}
+
+impl<T: Item> Pipe<T> for Shared<Std<T>> {
+    const NAME: &'static str = "one-mutex-std";
+    const POLLED: bool = true;
+    type Tx = Shards<Std<T>>;
+    type Rx = Swapped<T, Std<T>>;
+
+    fn open(producers: usize) -> (Vec<Self::Tx>, Self::Rx) {
+        open(1, producers)
+    }
+}

@@ -1,0 +1,47 @@
+//! A row of the result.
+
+use serde::Serialize;
+
+use crate::{pair::Outcome, stats::Estimate};
+
+#[derive(Clone, Serialize)]
+pub struct Row {
+    pub case: String,
+    pub ours: String,
+    pub peer: String,
+    /// What `ours_value` and `peer_value` are.
+    pub unit: &'static str,
+    pub ours_value: f64,
+    pub peer_value: Option<f64>,
+    /// Of the peer's to ours: above 1 we are better.
+    pub ratio: Option<Estimate>,
+    /// Pairs of slices that count, and those that were thrown away since something disturbed them.
+    pub kept: usize,
+    pub dropped: usize,
+    /// So many were disturbed that all had to count.
+    pub disturbed: bool,
+    pub note: String,
+}
+
+impl Row {
+    pub fn of(case: &str, ours: String, peer: String, note: &str, outcome: Outcome) -> Self {
+        Self {
+            case: case.to_owned(),
+            ours,
+            peer,
+            unit: "ns",
+            ours_value: outcome.ours,
+            peer_value: Some(outcome.peer),
+            ratio: Some(outcome.ratio),
+            kept: outcome.kept,
+            dropped: outcome.dropped,
+            disturbed: outcome.disturbed,
+            note: note.to_owned(),
+        }
+    }
+
+    /// The part of the case's name up to the first slash.
+    pub fn group(&self) -> &str {
+        self.case.split('/').next().unwrap_or_default()
+    }
+}

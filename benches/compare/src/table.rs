@@ -1,0 +1,67 @@
+//! The rows as tables, one for each group.
+
+use comfy_table::{Table, presets};
+
+use crate::row::Row;
+
+pub fn print(rows: &[Row]) {
+    for group in rows.chunk_by(|a, b| a.group() == b.group()) {
+        println!("\n{}", table(group));
+    }
+}
+
+fn table(rows: &[Row]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.set_header([
+        "case",
+        "ours",
+        "peer",
+        "peer/ours",
+        "95 %",
+        "unit",
+        "ours",
+        "peer",
+        "kept",
+        "note",
+    ]);
+    for row in rows {
+        let ratio = row.ratio.map(|ratio| format!("{:.2}", ratio.median));
+        let interval = row
+            .ratio
+            .map(|ratio| format!("{:.2} to {:.2}", ratio.low, ratio.high));
+        table.add_row([
+            row.case.clone(),
+            row.ours.clone(),
+            row.peer.clone(),
+            ratio.unwrap_or_default(),
+            interval.unwrap_or_default(),
+            row.unit.to_owned(),
+            value(row.ours_value),
+            row.peer_value.map(value).unwrap_or_default(),
+            kept(row),
+            row.note.clone(),
+        ]);
+    }
+    table
+}
+
+fn kept(row: &Row) -> String {
+    match (row.kept, row.dropped) {
+        (0, _) => String::new(),
+        (kept, _) if row.disturbed => format!("{kept}, disturbed"),
+        (kept, 0) => kept.to_string(),
+        (kept, dropped) => format!("{kept}, {dropped} dropped"),
+    }
+}
+
+/// Three significant digits.
+fn value(value: f64) -> String {
+    let digits = match value.abs() {
+        0.0 => 0,
+        x if x < 10.0 => 2,
+        x if x < 100.0 => 1,
+        _ => 0,
+    };
+    format!("{value:.digits$}")
+}
