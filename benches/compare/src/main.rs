@@ -14,6 +14,7 @@ mod ours;
 mod pair;
 mod peers;
 mod row;
+mod solo;
 mod stats;
 mod table;
 mod tally;

@@ -1,14 +1,14 @@
 //! Our own side.
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
-use swaplane::{Queue, Writer};
+use swaplane::{PushError, Queue, Writer};
 
 use crate::{
     crew::Crew,
     item::Item,
     pair::{BoxSide, Side, Slice},
-    peers::{Order, Push, most, produce},
+    peers::{BOUND, Order, Push, most, produce},
     tally::{BATCH, SumSink},
 };
 
@@ -18,16 +18,38 @@ pub const ENOUGH: usize = 1 << 24;
 impl<T: Item> Push<T> for Writer<T> {
     #[inline(always)]
     fn push(&mut self, item: T) {
-        assert!(Writer::push(self, item).is_ok(), "there is room");
+        let pushed = Writer::push(self, item);
+        if let Err(refused) = pushed {
+            again(refused.into_inner(), |item| Writer::push(self, item));
+        }
     }
 }
 
 impl<T: Item> Push<T> for Queue<T> {
     #[inline(always)]
     fn push(&mut self, item: T) {
-        assert!(Queue::push(self, item).is_ok(), "there is room");
+        let pushed = Queue::push(self, item);
+        if let Err(refused) = pushed {
+            again(refused.into_inner(), |item| Queue::push(self, item));
+        }
     }
 }
+
+/// What the peers do when they are full.
+#[cold]
+fn again<T>(mut item: T, mut push: impl FnMut(T) -> Result<(), PushError<T>>) {
+    loop {
+        thread::yield_now();
+        match push(item) {
+            Ok(()) => return,
+            Err(refused) => item = refused.into_inner(),
+        }
+    }
+}
+
+/// A bounded buffer, as one would have it in front of a sink that is slower than the producers:
+/// what is held stays in the cache.
+const BOUNDED: usize = BOUND;
 
 /// How the producers push.
 #[derive(Clone, Copy, PartialEq)]
@@ -61,22 +83,23 @@ pub struct Buffered<T: Item> {
     queue: Queue<T>,
     sink: SumSink,
     producers: usize,
-    delay: Duration,
+    setting: String,
 }
 
 impl<T: Item> Buffered<T> {
-    /// With each delay that a user would choose for throughput.
+    /// With each setting that a user would choose for throughput.
     pub fn ways(producers: usize, way: Way) -> Vec<BoxSide> {
         let delays = [Duration::ZERO, Duration::from_millis(1)];
-        let new = |delay| Box::new(Self::new(producers, way, delay)) as BoxSide;
-        delays.map(new).into()
+        let settings = delays.map(|delay| [(delay, ENOUGH), (delay, BOUNDED)]);
+        let new = |(delay, capacity)| Box::new(Self::new(producers, way, delay, capacity)) as _;
+        settings.into_iter().flatten().map(new).collect()
     }
 
-    fn new(producers: usize, way: Way, delay: Duration) -> Self {
+    pub fn new(producers: usize, way: Way, delay: Duration, capacity: usize) -> Self {
         let sink = SumSink::default();
         let queue = Queue::builder()
             .own_thread()
-            .capacity(ENOUGH)
+            .capacity(capacity)
             .max_batch_size(BATCH)
             .max_delay(delay)
             .spawn(sink.clone())
@@ -101,14 +124,14 @@ impl<T: Item> Buffered<T> {
             queue,
             sink,
             producers,
-            delay,
+            setting: setting(delay, capacity),
         }
     }
 }
 
 impl<T: Item> Side for Buffered<T> {
     fn setting(&self) -> String {
-        format!("max_delay {:?}", self.delay)
+        self.setting.clone()
     }
 
     fn slice(&mut self, n: u64) -> (Slice, u64) {
@@ -125,5 +148,12 @@ impl<T: Item> Side for Buffered<T> {
 
     fn most(&self) -> u64 {
         most::<T>()
+    }
+}
+
+fn setting(delay: Duration, capacity: usize) -> String {
+    match capacity {
+        ENOUGH => format!("max_delay {delay:?}"),
+        _ => format!("max_delay {delay:?}, capacity {capacity}, yields when full"),
     }
 }

@@ -44,34 +44,30 @@ impl Plan {
 #[derive(Clone, Copy)]
 pub struct Slice {
     pub elapsed: Duration,
-    /// CPU time, where one thread does all the work: the rest of `elapsed` it was kept waiting.
-    pub busy: Option<Duration>,
+    /// Somebody else had the CPU for some of it.
+    pub disturbed: bool,
 }
 
 impl Slice {
-    /// Of something that the calling thread does alone.
-    pub fn of(f: impl FnOnce()) -> Self {
+    /// Of something that the calling thread does alone; returns what is to count of it.
+    pub fn of(f: impl FnOnce() -> Option<Duration>) -> Self {
         let (busy, started) = (machine::thread_time(), Instant::now());
-        f();
+        let counts = f();
         let elapsed = started.elapsed();
+        let busy = machine::thread_time().saturating_sub(busy);
         Self {
-            elapsed,
-            busy: Some(machine::thread_time().saturating_sub(busy)),
+            elapsed: counts.unwrap_or(elapsed),
+            disturbed: busy.as_secs_f64() < elapsed.as_secs_f64() * (1.0 - MOST_ABSENT),
         }
     }
 
-    /// From and until, by [`now`](crate::tally::now), with more than one thread.
+    /// From and until, by [`now`](crate::tally::now), with more threads than one: which of them
+    /// wait for what cannot be told.
     pub fn between(from: u64, until: u64) -> Self {
         Self {
             elapsed: Duration::from_nanos(until.saturating_sub(from)),
-            busy: None,
+            disturbed: false,
         }
-    }
-
-    fn is_disturbed(&self) -> bool {
-        self.busy.is_some_and(|busy| {
-            busy.as_secs_f64() < self.elapsed.as_secs_f64() * (1.0 - MOST_ABSENT)
-        })
     }
 }
 
@@ -132,10 +128,7 @@ pub fn contest(plan: Plan, ours: &mut dyn Side, peer: &mut dyn Side) -> Outcome 
             a = ours.per_item(n);
         }
         let stolen = machine::stolen() > stolen;
-        pairs.add(
-            (a.1, b.1),
-            stolen || a.0.is_disturbed() || b.0.is_disturbed(),
-        );
+        pairs.add((a.1, b.1), stolen || a.0.disturbed || b.0.disturbed);
     }
     pairs.outcome()
 }

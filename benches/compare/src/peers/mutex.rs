@@ -1,6 +1,6 @@
 //! A lock over a `Vec`, which the consumer swaps for another that is as large.
 
-use std::sync::Arc;
+use std::{hash::BuildHasher, hint::black_box, sync::Arc, thread};
 
 use crossbeam_utils::CachePadded;
 
@@ -134,5 +134,46 @@ impl<T: Item> Pipe<T> for Shared<Std<T>> {
 
     fn open(producers: usize) -> (Vec<Self::Tx>, Self::Rx) {
         open(1, producers)
+    }
+}
+
+/// A shard for each CPU, chosen by the hash of a key: as [`swaplane::Queue::push_keyed`] does, so
+/// what has a key keeps its order.
+pub struct Keyed;
+
+pub struct ByHash<L> {
+    locks: Arc<[CachePadded<L>]>,
+    hasher: foldhash::quality::RandomState,
+    key: u64,
+}
+
+/// A power of two.
+const KEYS: u64 = 1 << 10;
+
+impl<T: Item, L: Lock<Vec<T>>> Push<T> for ByHash<L> {
+    #[inline(always)]
+    fn push(&mut self, item: T) {
+        self.key = (self.key + 1) & (KEYS - 1);
+        let hash = self.hasher.hash_one(black_box(self.key));
+        let shard = hash as usize % self.locks.len();
+        self.locks[shard].with(|items| items.push(item));
+    }
+}
+
+impl<T: Item> Pipe<T> for Keyed {
+    const NAME: &'static str = "hashed-mutex-parking_lot";
+    const POLLED: bool = true;
+    type Tx = ByHash<ParkingLot<T>>;
+    type Rx = Swapped<T, ParkingLot<T>>;
+
+    fn open(producers: usize) -> (Vec<Self::Tx>, Self::Rx) {
+        let shards = thread::available_parallelism().map_or(2, usize::from);
+        let (shards, rx) = open(shards, producers);
+        let by_hash = |shards: Shards<_>| ByHash {
+            locks: shards.locks,
+            hasher: Default::default(),
+            key: 0,
+        };
+        (shards.into_iter().map(by_hash).collect(), rx)
     }
 }
