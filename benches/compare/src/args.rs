@@ -29,7 +29,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
-    /// Write a chart of the ratios of each group into this directory
+    /// Write a chart of all ratios, ratios.svg, into this directory
     #[arg(long, value_name = "DIR")]
     pub svg: Option<PathBuf>,
 }

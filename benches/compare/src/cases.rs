@@ -1,6 +1,7 @@
 //! What is measured.
 
 mod e2e;
+mod memory;
 mod push;
 
 use crate::{pair::Plan, row::Row};
@@ -32,6 +33,7 @@ pub fn all() -> Vec<Case> {
     let mut cases = Vec::new();
     push::add(&mut cases);
     e2e::add(&mut cases);
+    memory::add(&mut cases);
     cases
 }
 

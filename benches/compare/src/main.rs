@@ -5,6 +5,7 @@
 //! Exit status: 0 if everything was measured, 1 if a file could not be written, 2 if nothing was
 //! measured because an argument was wrong. Items that are lost or wrong end it with a panic.
 
+mod alloc;
 mod args;
 mod cases;
 mod crew;
@@ -16,17 +17,20 @@ mod peers;
 mod row;
 mod solo;
 mod stats;
+mod svg;
 mod table;
 mod tally;
 
-use std::process::ExitCode;
+use std::{error::Error, fs, process::ExitCode};
 
 use clap::Parser;
+use serde::Serialize;
 
 use crate::{
     args::{Args, selects},
     machine::Machine,
     pair::Plan,
+    row::Row,
 };
 
 fn main() -> ExitCode {
@@ -52,11 +56,43 @@ fn main() -> ExitCode {
     let machine = Machine::of_this_run();
     machine.print();
     let plan = Plan::new(args.quick);
-    let mut rows = Vec::new();
-    for case in cases {
-        eprintln!("{}", case.name);
-        rows.extend((case.run)(&case.name, plan));
+    let mut report = Report {
+        machine,
+        quick: args.quick,
+        rows: Vec::new(),
+    };
+    let count = cases.len();
+    for (index, case) in cases.into_iter().enumerate() {
+        eprintln!("{} of {count}: {}", index + 1, case.name);
+        report.rows.extend((case.run)(&case.name, plan));
+        // After each case, so that a run that is stopped leaves what it has.
+        if let Err(error) = report.write(&args) {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
     }
-    table::print(&rows);
+    table::print(&report.rows);
     ExitCode::SUCCESS
+}
+
+#[derive(Serialize)]
+struct Report {
+    machine: Machine,
+    /// Fewer pairs: noisy.
+    quick: bool,
+    rows: Vec<Row>,
+}
+
+impl Report {
+    fn write(&self, args: &Args) -> Result<(), Box<dyn Error>> {
+        if let Some(file) = &args.json {
+            fs::write(file, serde_json::to_string_pretty(self)?)
+                .map_err(|error| format!("{}: {error}", file.display()))?;
+        }
+        if let Some(directory) = &args.svg {
+            svg::write(&self.rows, directory)
+                .map_err(|error| format!("{}: {error}", directory.display()))?;
+        }
+        Ok(())
+    }
 }

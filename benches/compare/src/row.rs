@@ -40,6 +40,30 @@ impl Row {
         }
     }
 
+    /// Of something that need not be measured again and again.
+    pub fn single(
+        case: &str,
+        ours: &str,
+        peer: &str,
+        unit: &'static str,
+        (ours_value, peer_value): (f64, f64),
+        note: &str,
+    ) -> Self {
+        Self {
+            case: case.to_owned(),
+            ours: ours.to_owned(),
+            peer: peer.to_owned(),
+            unit,
+            ours_value,
+            peer_value: Some(peer_value),
+            ratio: None,
+            kept: 0,
+            dropped: 0,
+            disturbed: false,
+            note: note.to_owned(),
+        }
+    }
+
     /// The part of the case's name up to the first slash.
     pub fn group(&self) -> &str {
         self.case.split('/').next().unwrap_or_default()

@@ -221,6 +221,13 @@ impl<T: Item, P: In<T>> Ours<T, P> {
     }
 }
 
+impl<T: Item, P: In<T>> Ours<T, P> {
+    /// Runs `f` where the flusher gets its turn whenever `f` yields.
+    pub fn drive(&self, f: impl AsyncFnOnce(&Queue<T>, &SumSink)) {
+        self.runtime.block_on(f(&self.queue, &self.sink));
+    }
+}
+
 impl<T: Item, P: In<T>> Buffer<T> for Ours<T, P> {
     /// After it the flusher gets a turn, as it would in a thread of its own: it wakes up and lets
     /// the other pushes be silent.

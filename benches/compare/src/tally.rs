@@ -66,7 +66,6 @@ struct Sums {
     /// When `count` reaches this, `last` is when.
     target: AtomicU64,
     last: AtomicU64,
-    batches: AtomicU64,
 }
 
 impl SumSink {
@@ -75,14 +74,12 @@ impl SumSink {
         let sums = &*self.0;
         sums.count.store(0, Relaxed);
         sums.sum.store(0, Relaxed);
-        sums.batches.store(0, Relaxed);
         sums.target.store(count, Relaxed);
     }
 
     pub fn add(&self, tally: Tally) {
         let sums = &*self.0;
         sums.sum.fetch_add(tally.sum, Relaxed);
-        sums.batches.fetch_add(1, Relaxed);
         let before = sums.count.fetch_add(tally.count, Relaxed);
         if before + tally.count == sums.target.load(Relaxed) {
             sums.last.store(now(), Relaxed);
@@ -94,10 +91,6 @@ impl SumSink {
             count: self.0.count.load(Relaxed),
             sum: self.0.sum.load(Relaxed),
         }
-    }
-
-    pub fn batches(&self) -> u64 {
-        self.0.batches.load(Relaxed)
     }
 
     /// When the last item that was expected has arrived.
