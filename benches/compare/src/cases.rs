@@ -1,10 +1,18 @@
 //! What is measured.
 
+mod burst;
 mod e2e;
+mod keyed;
 mod memory;
 mod push;
 
-use crate::{pair::Plan, row::Row};
+use crate::{
+    item::Item,
+    ours::{Buffered, Setting},
+    pair::{Plan, best, contest},
+    peers::{Pipe, Piped},
+    row::Row,
+};
 
 pub struct Case {
     pub name: String,
@@ -33,8 +41,30 @@ pub fn all() -> Vec<Case> {
     let mut cases = Vec::new();
     push::add(&mut cases);
     e2e::add(&mut cases);
+    keyed::add(&mut cases);
+    burst::add(&mut cases);
     memory::add(&mut cases);
     cases
+}
+
+/// The best of our settings with the best way to use a peer, from many threads to a sink.
+fn compare<T: Item, P: Pipe<T>>(
+    case: &str,
+    plan: Plan,
+    producers: usize,
+    settings: &[Setting],
+) -> Row {
+    let name = settings[0].way.name();
+    let mut ours = best(Buffered::<T>::ways(producers, settings));
+    let mut peer = best(Piped::<T, P>::ways(producers));
+    let outcome = contest(plan, &mut *ours, &mut *peer);
+    Row::of(
+        case,
+        with_setting(name, ours.setting()),
+        with_setting(P::NAME, peer.setting()),
+        P::NOTE,
+        outcome,
+    )
 }
 
 /// `max_delay 1ms` behind what it belongs to.

@@ -10,6 +10,7 @@ mod args;
 mod cases;
 mod crew;
 mod item;
+mod keys;
 mod machine;
 mod ours;
 mod pair;

@@ -1,5 +1,6 @@
 //! The peers: other ways to get items from many threads to one that takes batches.
 
+pub mod bounded;
 pub mod channels;
 pub mod mutex;
 pub mod queues;

@@ -1,7 +1,6 @@
 //! One thread that does everything: pushes a chunk, then collects it.
 
 use std::{
-    hint::black_box,
     ops::Range,
     time::{Duration, Instant},
 };
@@ -13,7 +12,7 @@ use crate::{
     item::Item,
     ours::ENOUGH,
     pair::{Side, Slice},
-    peers::{Pipe, Pull, Push},
+    peers::{Pipe, Pull, Push, mutex::KEYS},
     tally::{SumSink, Tally},
 };
 
@@ -159,8 +158,11 @@ pub trait In<T: Send + 'static> {
 
 pub struct ByWriter<T: Send + 'static>(Option<Writer<T>>);
 pub struct ByQueue;
-/// Under one of so many keys.
-pub struct ByKey(u64, u64);
+/// Under keys that take turns.
+pub struct ByKey {
+    keys: &'static [u64; KEYS],
+    at: usize,
+}
 
 impl<T: Send + 'static> ByWriter<T> {
     pub fn new() -> Self {
@@ -169,8 +171,8 @@ impl<T: Send + 'static> ByWriter<T> {
 }
 
 impl ByKey {
-    pub fn new(keys: u64) -> Self {
-        Self(0, keys)
+    pub fn new(keys: &'static [u64; KEYS]) -> Self {
+        Self { keys, at: 0 }
     }
 }
 
@@ -192,8 +194,8 @@ impl<T: Send + 'static> In<T> for ByQueue {
 impl<T: Send + 'static> In<T> for ByKey {
     #[inline(always)]
     fn push(&mut self, queue: &Queue<T>, item: T) -> bool {
-        self.0 = (self.0 + 1) & (self.1 - 1);
-        queue.push_keyed(black_box(&self.0), item).is_ok()
+        self.at = (self.at + 1) % KEYS;
+        queue.push_keyed(&self.keys[self.at], item).is_ok()
     }
 }
 

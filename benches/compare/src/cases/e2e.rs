@@ -1,18 +1,16 @@
 //! From N producers to batches of 512 at a sink that sums: throughput, end to end.
 
-use super::{Case, with_setting};
+use super::{Case, compare};
 use crate::{
     item::{Item, Large, Small},
-    ours::{Buffered, Way},
-    pair::{best, contest},
+    ours::{Setting, Way},
     peers::{
-        Pipe, Piped,
+        Pipe,
         channels::{Crossbeam, Flume, Kanal, Std, Tokio},
         mutex::{self, OwnShard, ParkingLot, Shared},
         queues::{Concurrent, Seg},
         rings::{Disruptor, Rtrb},
     },
-    row::Row,
 };
 
 const PRODUCERS: [usize; 5] = [1, 2, 4, 8, 16];
@@ -26,7 +24,7 @@ pub fn add(cases: &mut Vec<Case>) {
 fn of<T: Item + Sync + Default>(cases: &mut Vec<Case>, quick: bool) {
     for producers in PRODUCERS {
         let quick = quick && (producers == 2 || producers == 8);
-        for way in Way::ALL {
+        for way in Way::PLAIN {
             one::<T, OwnShard<ParkingLot<T>>>(cases, quick, producers, way);
             one::<T, OwnShard<mutex::Std<T>>>(cases, quick, producers, way);
             one::<T, Shared<ParkingLot<T>>>(cases, quick, producers, way);
@@ -47,15 +45,11 @@ fn of<T: Item + Sync + Default>(cases: &mut Vec<Case>, quick: bool) {
 fn one<T: Item, P: Pipe<T>>(cases: &mut Vec<Case>, quick: bool, producers: usize, way: Way) {
     let name = format!("e2e/{}/{producers}/{}/{}", T::NAME, way.short(), P::NAME);
     cases.push(Case::new(name, quick, move |case, plan| {
-        let mut ours = best(Buffered::<T>::ways(producers, way));
-        let mut peer = best(Piped::<T, P>::ways(producers));
-        let outcome = contest(plan, &mut *ours, &mut *peer);
-        vec![Row::of(
+        vec![compare::<T, P>(
             case,
-            with_setting(way.name(), ours.setting()),
-            with_setting(P::NAME, peer.setting()),
-            P::NOTE,
-            outcome,
+            plan,
+            producers,
+            &Setting::choices(way),
         )]
     }));
 }

@@ -7,7 +7,7 @@ use crate::{
     peers::{
         Pipe,
         channels::Crossbeam,
-        mutex::{Keyed, OwnShard, ParkingLot, Std},
+        mutex::{KeyOf as _, Keyed, OwnShard, ParkingLot, Std, Uniform},
         queues::Seg,
         rings::Rtrb,
     },
@@ -16,8 +16,6 @@ use crate::{
 };
 
 type Item16 = Small;
-/// Keys of keyed pushes; a power of two.
-const KEYS: u64 = 1 << 10;
 
 /// How much is pushed before it is collected.
 #[derive(Clone, Copy)]
@@ -67,7 +65,7 @@ pub fn add(cases: &mut Vec<Case>) {
             );
             one("own-mutex-std", pipe::<OwnShard<Std<Item16>>>);
             if short == "keyed" {
-                one("hashed-mutex-parking_lot", pipe::<Keyed>);
+                one("hashed-mutex-parking_lot", pipe::<Keyed<Uniform>>);
                 continue;
             }
             one("crossbeam-SegQueue", pipe::<Seg>);
@@ -88,7 +86,7 @@ fn queue(chunk: Chunk) -> BoxSide {
 }
 
 fn keyed(chunk: Chunk) -> BoxSide {
-    let ours = Ours::<Item16, _>::new(ByKey::new(KEYS), usize::MAX);
+    let ours = Ours::<Item16, _>::new(ByKey::new(Uniform::table()), usize::MAX);
     Box::new(Solo::new(ours, chunk.items, chunk.timed))
 }
 

@@ -8,7 +8,7 @@ use crate::{
     tally::{BATCH, Tally},
 };
 
-const OPEN: &str = "the other end is open";
+pub const OPEN: &str = "the other end is open";
 
 /// The consumer and the vector that it collects in.
 pub struct Received<R, T> {
@@ -16,7 +16,10 @@ pub struct Received<R, T> {
     batch: Vec<T>,
 }
 
-fn open<S: Clone, R, T>((sender, receiver): (S, R), producers: usize) -> (Vec<S>, Received<R, T>) {
+pub fn open<S: Clone, R, T>(
+    (sender, receiver): (S, R),
+    producers: usize,
+) -> (Vec<S>, Received<R, T>) {
     let batch = Vec::with_capacity(BATCH);
     (vec![sender; producers], Received { receiver, batch })
 }
@@ -152,6 +155,14 @@ impl<T: Item> Push<T> for tokio::sync::mpsc::UnboundedSender<T> {
     #[inline(always)]
     fn push(&mut self, item: T) {
         assert!(self.send(item).is_ok(), "{OPEN}");
+    }
+}
+
+impl<T: Item> Pull<T> for Received<tokio::sync::mpsc::Receiver<T>, T> {
+    fn pull(&mut self, tally: &mut Tally) {
+        self.receiver.blocking_recv_many(&mut self.batch, BATCH);
+        tally.batch(&self.batch);
+        self.batch.clear();
     }
 }
 

@@ -1,12 +1,18 @@
 //! A lock over a `Vec`, which the consumer swaps for another that is as large.
 
-use std::{hash::BuildHasher, hint::black_box, sync::Arc, thread};
+use std::{
+    hash::BuildHasher,
+    marker::PhantomData,
+    sync::{Arc, LazyLock},
+    thread,
+};
 
 use crossbeam_utils::CachePadded;
 
 use super::{Pipe, Pull, Push};
 use crate::{
     item::Item,
+    keys::Spread,
     tally::{BATCH, Tally},
 };
 
@@ -139,41 +145,74 @@ impl<T: Item> Pipe<T> for Shared<Std<T>> {
 
 /// A shard for each CPU, chosen by the hash of a key: as [`swaplane::Queue::push_keyed`] does, so
 /// what has a key keeps its order.
-pub struct Keyed;
+pub struct Keyed<K>(K);
 
-pub struct ByHash<L> {
-    locks: Arc<[CachePadded<L>]>,
-    hasher: foldhash::quality::RandomState,
-    key: u64,
+/// The key of each item, by its number.
+pub trait KeyOf: Send + 'static {
+    fn table() -> &'static [u64; KEYS];
 }
 
-/// A power of two.
-const KEYS: u64 = 1 << 10;
+/// How many keys are drawn, over and over; a power of two.
+pub const KEYS: usize = 1 << 16;
+/// How many different ones there are.
+const DISTINCT: usize = 10_000;
 
-impl<T: Item, L: Lock<Vec<T>>> Push<T> for ByHash<L> {
+pub struct Uniform;
+pub struct Zipf;
+
+fn drawn(spread: Spread) -> Box<[u64; KEYS]> {
+    let keys = spread.draw(DISTINCT, KEYS).into_boxed_slice();
+    keys.try_into().expect("so many were asked for")
+}
+
+impl KeyOf for Uniform {
+    fn table() -> &'static [u64; KEYS] {
+        static TABLE: LazyLock<Box<[u64; KEYS]>> = LazyLock::new(|| drawn(Spread::Uniform));
+        &TABLE
+    }
+}
+
+impl KeyOf for Zipf {
+    fn table() -> &'static [u64; KEYS] {
+        static TABLE: LazyLock<Box<[u64; KEYS]>> = LazyLock::new(|| drawn(Spread::Zipf));
+        &TABLE
+    }
+}
+
+pub struct ByHash<T, K> {
+    locks: Arc<[CachePadded<ParkingLot<T>>]>,
+    hasher: foldhash::quality::RandomState,
+    keys: &'static [u64; KEYS],
+    at: usize,
+    of: PhantomData<K>,
+}
+
+impl<T: Item, K: KeyOf> Push<T> for ByHash<T, K> {
     #[inline(always)]
     fn push(&mut self, item: T) {
-        self.key = (self.key + 1) & (KEYS - 1);
-        let hash = self.hasher.hash_one(black_box(self.key));
+        self.at = (self.at + 1) % KEYS;
+        let hash = self.hasher.hash_one(self.keys[self.at]);
         let shard = hash as usize % self.locks.len();
         self.locks[shard].with(|items| items.push(item));
     }
 }
 
-impl<T: Item> Pipe<T> for Keyed {
+impl<T: Item, K: KeyOf> Pipe<T> for Keyed<K> {
     const NAME: &'static str = "hashed-mutex-parking_lot";
     const POLLED: bool = true;
-    type Tx = ByHash<ParkingLot<T>>;
+    type Tx = ByHash<T, K>;
     type Rx = Swapped<T, ParkingLot<T>>;
 
     fn open(producers: usize) -> (Vec<Self::Tx>, Self::Rx) {
         let shards = thread::available_parallelism().map_or(2, usize::from);
         let (shards, rx) = open(shards, producers);
-        let by_hash = |shards: Shards<_>| ByHash {
+        let by_hash = |(producer, shards): (usize, Shards<_>)| ByHash {
             locks: shards.locks,
             hasher: Default::default(),
-            key: 0,
+            keys: K::table(),
+            at: producer * (KEYS / producers),
+            of: PhantomData,
         };
-        (shards.into_iter().map(by_hash).collect(), rx)
+        (shards.into_iter().enumerate().map(by_hash).collect(), rx)
     }
 }
