@@ -2,7 +2,11 @@
 
 mod burst;
 mod e2e;
+mod flush;
+mod idle;
 mod keyed;
+mod latency;
+mod map;
 mod memory;
 mod push;
 
@@ -43,7 +47,11 @@ pub fn all() -> Vec<Case> {
     e2e::add(&mut cases);
     keyed::add(&mut cases);
     burst::add(&mut cases);
+    latency::add(&mut cases);
     memory::add(&mut cases);
+    idle::add(&mut cases);
+    map::add(&mut cases);
+    flush::add(&mut cases);
     cases
 }
 
@@ -57,7 +65,7 @@ fn compare<T: Item, P: Pipe<T>>(
     let name = settings[0].way.name();
     let mut ours = best(Buffered::<T>::ways(producers, settings));
     let mut peer = best(Piped::<T, P>::ways(producers));
-    let outcome = contest(plan, &mut *ours, &mut *peer);
+    let outcome = contest(plan.for_threads(producers), &mut *ours, &mut *peer);
     Row::of(
         case,
         with_setting(name, ours.setting()),

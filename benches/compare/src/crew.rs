@@ -23,8 +23,13 @@ pub struct Crew {
 struct Shared {
     round: AtomicU64,
     running: AtomicUsize,
+    /// How many threads there are, and how often one has come to the start.
+    size: u64,
+    arrived: AtomicU64,
     /// When the first thread began.
     started: AtomicU64,
+    /// When the last one was done.
+    ended: AtomicU64,
     over: AtomicBool,
     /// Who waits for them.
     leader: Thread,
@@ -36,7 +41,10 @@ impl Crew {
         let shared = Arc::new(Shared {
             round: AtomicU64::new(0),
             running: AtomicUsize::new(0),
+            size: jobs.len() as u64,
+            arrived: AtomicU64::new(0),
             started: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
             over: AtomicBool::new(false),
             leader: thread::current(),
         });
@@ -68,6 +76,11 @@ impl Crew {
         self.shared.started.load(Relaxed)
     }
 
+    /// When the last thread was done with its job; once all are.
+    pub fn ended(&self) -> u64 {
+        self.shared.ended.load(Relaxed)
+    }
+
     pub fn is_done(&self) -> bool {
         self.shared.running.load(Acquire) == 0
     }
@@ -90,8 +103,14 @@ impl Shared {
             if self.over.load(Relaxed) {
                 break;
             }
+            // All start at once: otherwise the first could be done before the last is awake.
+            self.arrived.fetch_add(1, Relaxed);
+            while self.arrived.load(Relaxed) < self.size * round {
+                thread::yield_now();
+            }
             self.started.fetch_min(now(), Relaxed);
             job();
+            self.ended.fetch_max(now(), Relaxed);
             if self.running.fetch_sub(1, Release) == 1 {
                 self.leader.unpark();
             }

@@ -89,3 +89,36 @@ pub fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
+
+/// What the threads have done whose name begins so.
+#[derive(Clone, Copy, Default)]
+pub struct Work {
+    /// How often one of them went to sleep.
+    pub sleeps: u64,
+    /// CPU time.
+    pub time: Duration,
+}
+
+pub fn work_of(name: &str) -> Work {
+    let mut work = Work::default();
+    for task in fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let read = |file| fs::read_to_string(task.path().join(file)).unwrap_or_default();
+        if !read("comm").starts_with(name) {
+            continue;
+        }
+        let status = read("status");
+        let sleeps = status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        work.sleeps += sleeps.map_or(0, |text| text.trim().parse().unwrap_or(0));
+        // Nanoseconds on a CPU, nanoseconds waiting for one, turns.
+        let schedstat = read("schedstat");
+        let nanos = schedstat.split_ascii_whitespace().next();
+        work.time += Duration::from_nanos(nanos.map_or(0, |text| text.parse().unwrap_or(0)));
+    }
+    work
+}

@@ -18,6 +18,7 @@ mod peers;
 mod row;
 mod solo;
 mod stats;
+mod stores;
 mod svg;
 mod table;
 mod tally;

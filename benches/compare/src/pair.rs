@@ -7,8 +7,6 @@ use crate::{
     stats::{Estimate, median},
 };
 
-/// How long a slice is to take, in the geometric mean of both sides.
-const SLICE: Duration = Duration::from_millis(10);
 /// A slice of one thread that was off its CPU for more than this part of it is thrown away.
 const MOST_ABSENT: f64 = 0.03;
 /// Slices before those that count: memory is touched, buffers have grown.
@@ -16,25 +14,38 @@ const WARM_UP: usize = 3;
 /// Fewer pairs than this have no median worth the name.
 const FEWEST: usize = 10;
 
+const SLICE: Duration = Duration::from_millis(10);
+
 /// How much is measured for a row.
 #[derive(Clone, Copy)]
 pub struct Plan {
     pub pairs: usize,
     /// After this a row makes do with what it has.
     pub longest: Duration,
+    /// How long a slice is to take, in the geometric mean of both sides.
+    pub slice: Duration,
 }
 
 impl Plan {
+    /// Longer slices where many threads take turns: in a short one each would be done before the
+    /// next has begun.
+    pub fn for_threads(self, threads: usize) -> Self {
+        let slice = if threads > 4 { SLICE * 2 } else { SLICE };
+        Self { slice, ..self }
+    }
+
     pub fn new(quick: bool) -> Self {
         if quick {
             Self {
                 pairs: 20,
                 longest: Duration::from_secs(2),
+                slice: SLICE,
             }
         } else {
             Self {
                 pairs: 200,
                 longest: Duration::from_secs(30),
+                slice: SLICE,
             }
         }
     }
@@ -108,7 +119,7 @@ pub struct Outcome {
 
 /// Compares two sides.
 pub fn contest(plan: Plan, ours: &mut dyn Side, peer: &mut dyn Side) -> Outcome {
-    let n = calibrate(ours, peer);
+    let n = calibrate(plan.slice, ours, peer);
     for _ in 0..WARM_UP {
         ours.slice(n);
         peer.slice(n);
@@ -174,13 +185,13 @@ impl Pairs {
 }
 
 /// How many items make slices of about the right length.
-fn calibrate(ours: &mut dyn Side, peer: &mut dyn Side) -> u64 {
+fn calibrate(slice: Duration, ours: &mut dyn Side, peer: &mut dyn Side) -> u64 {
     let most = ours.most().min(peer.most());
     let mut n = most.min(1 << 10);
     loop {
         let nanos = |side: &mut dyn Side| side.slice(n).0.elapsed.as_nanos() as f64;
         let mean = (nanos(ours) * nanos(peer)).sqrt();
-        let wanted = SLICE.as_nanos() as f64;
+        let wanted = slice.as_nanos() as f64;
         if mean > wanted / 2.0 || n == most {
             return ((n as f64 * wanted / mean) as u64).clamp(1, most);
         }
