@@ -26,6 +26,13 @@ pub struct Small {
     other: u64,
 }
 
+impl Small {
+    #[inline(always)]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+}
+
 impl Item for Small {
     const NAME: &'static str = "16B";
 

@@ -2,6 +2,7 @@
 
 pub mod bounded;
 pub mod channels;
+pub mod domain;
 pub mod mutex;
 pub mod queues;
 pub mod rings;

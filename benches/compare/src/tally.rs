@@ -56,10 +56,10 @@ pub fn now() -> u64 {
 }
 
 /// A sink of ours: a tally that another thread can read.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct SumSink(Arc<Sums>);
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Sums {
     count: AtomicU64,
     sum: AtomicU64,

@@ -1,22 +1,29 @@
 //! From N producers to batches of 512 at a sink that sums: throughput, end to end.
 
-use super::{Case, compare};
+use super::{Case, compare, with_setting};
 use crate::{
     item::{Item, Large, Small},
-    ours::{Setting, Way},
+    ours::{Buffered, Setting, Way},
+    pair::{best, contest},
     peers::{
         Pipe,
         channels::{Crossbeam, Flume, Kanal, Std, Tokio},
+        domain::{Appender, Driven, Library, OpenTelemetry},
         mutex::{self, OwnShard, ParkingLot, Shared},
         queues::{Concurrent, Seg},
         rings::{Disruptor, Rtrb},
     },
+    row::Row,
 };
 
 const PRODUCERS: [usize; 5] = [1, 2, 4, 8, 16];
 
 pub fn add(cases: &mut Vec<Case>) {
     of::<Small>(cases, true);
+    for producers in PRODUCERS {
+        library::<OpenTelemetry>(cases, producers);
+        library::<Appender>(cases, producers);
+    }
     of::<Large>(cases, false);
     of::<String>(cases, false);
 }
@@ -40,6 +47,18 @@ fn of<T: Item + Sync + Default>(cases: &mut Vec<Case>, quick: bool) {
             one::<T, Disruptor>(cases, quick, producers, way);
         }
     }
+}
+
+fn library<L: Library>(cases: &mut Vec<Case>, producers: usize) {
+    let way = Way::Writer;
+    let name = format!("e2e/16B/{producers}/{}/{}", way.short(), L::NAME);
+    cases.push(Case::new(name, producers == 2, move |case, plan| {
+        let mut ours = best(Buffered::<Small>::ways(producers, &Setting::choices(way)));
+        let plan = plan.for_threads(producers);
+        let outcome = contest(plan, &mut *ours, &mut Driven::<L>::new(producers));
+        let name = with_setting(way.name(), ours.setting());
+        vec![Row::of(case, name, L::NAME.to_owned(), L::NOTE, outcome)]
+    }));
 }
 
 fn one<T: Item, P: Pipe<T>>(cases: &mut Vec<Case>, quick: bool, producers: usize, way: Way) {
