@@ -197,6 +197,7 @@ mod error;
 mod flusher;
 mod gate;
 mod handle;
+mod hash;
 #[doc(hidden)]
 pub mod internals;
 mod lane;
@@ -216,8 +217,8 @@ pub use error::{
     BuildError, FlushError, PushAllError, PushError, Refused, ReserveError, Violation,
 };
 pub use handle::ShutdownReport;
+pub use hash::RandomState;
 pub use map::entry::{Change, Changes, Entries, Entry, Kind, Put};
-pub use map::key::RandomState;
 pub use map::{Map, Mirror};
 pub use queue::{Permit, Queue, Writer};
 pub use retry::Retry;

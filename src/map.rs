@@ -3,7 +3,7 @@
 
 pub(crate) mod collect;
 pub(crate) mod entry;
-pub(crate) mod key;
+mod key;
 mod partition;
 mod remembered;
 mod shards;
@@ -17,13 +17,13 @@ use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
 use self::entry::{Changes, Entries, Kind, Put};
-use self::key::RandomState;
 use self::table::{Table, Updated};
 use crate::blocking::block_on;
 use crate::contain::drop_before;
 use crate::error::{FlushError, PushAllError, PushError, Refused};
 use crate::flusher::Shared;
 use crate::handle::{Handle, ShutdownReport};
+use crate::hash::RandomState;
 use crate::stats::Stats;
 use crate::sync::Arc;
 

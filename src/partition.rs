@@ -13,7 +13,7 @@
 pub(crate) mod collect;
 
 use std::fmt;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::Hash;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crossbeam_utils::CachePadded;
@@ -22,7 +22,8 @@ use self::collect::Collector;
 use crate::barrier::Barrier;
 use crate::error::PushError;
 use crate::gate::{Gate, Shape};
-use crate::lane::table::Table;
+use crate::hash::{self, RandomState};
+use crate::lane::table::TableRef;
 use crate::lane::{CLOSED, FENCED, Lane, LaneReader, LaneWriter, PARKED, lane};
 use crate::source::{Intake, Source};
 use crate::sync::{Arc, AtomicUsize, Mutex, broken};
@@ -31,7 +32,7 @@ use crate::thread::{Ended, Index};
 /// Everything that a push touches.
 pub(crate) struct Partitions<T> {
     list: Box<[CachePadded<Partition<T>>]>,
-    table: Table<T>,
+    table: TableRef<T>,
     registry: Registry<T>,
     hasher: RandomState,
     barrier: Barrier,
@@ -102,7 +103,7 @@ impl<T> Partitions<T> {
                     })
                 })
                 .collect(),
-            table: Table::new(),
+            table: TableRef::new(),
             registry: Registry {
                 state: Mutex::new(Lanes {
                     flags,
@@ -113,34 +114,32 @@ impl<T> Partitions<T> {
                 births: AtomicUsize::new(0),
                 population: AtomicUsize::new(0),
             },
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             barrier: shape.barrier,
             turn: AtomicUsize::new(0),
             gate: Gate::new(shape),
         }
     }
 
-    /// Pushes into the lane of the calling thread.
-    #[inline(always)]
-    pub(crate) fn push(&self, item: T) -> Pushed<T> {
-        if let Ok(me) = Index::current() {
-            if let Some(lane) = self.table.get(&me) {
-                return lane.push(item, Ok(()), |item| self.push_slow(lane, &me, item));
-            }
+    /// Leads to the lanes of the threads.
+    pub(crate) fn table(&self) -> &TableRef<T> {
+        &self.table
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn push_slow(&self, lane: &LaneWriter<T>, item: T) -> Pushed<T> {
+        match Index::current() {
+            Ok(me) => self.push_into(lane, self.home_of(me.get()), item, false),
+            Err(Ended(number)) => self.push_late(self.home_of(number), item, false),
         }
-        self.push_first(item)
     }
 
+    /// The first push of a thread into this queue since its last one into another, or one of its
+    /// last of all.
     #[cold]
     #[inline(never)]
-    fn push_slow(&self, lane: &LaneWriter<T>, me: &Index, item: T) -> Pushed<T> {
-        self.push_into(lane, self.home_of(me.get()), item, false)
-    }
-
-    /// The first push of a thread, or one of its last.
-    #[cold]
-    #[inline(never)]
-    fn push_first(&self, item: T) -> Pushed<T> {
+    pub(crate) fn push_first(&self, item: T) -> Pushed<T> {
         self.push_off_the_fast_path(item, false)
     }
 
@@ -176,9 +175,8 @@ impl<T> Partitions<T> {
     /// Pushes into the shared lane of the key's partition.
     pub(crate) fn push_keyed<K: Hash + ?Sized>(&self, key: &K, item: T) -> Pushed<T> {
         // Before the lock: this is code of the user's.
-        let hash = self.hasher.hash_one(key);
-        let home = (hash % self.list.len() as u64) as usize;
-        self.push_shared(home, item)
+        let hash = hash::hash(&self.hasher, key);
+        self.push_shared(hash::home(hash, self.list.len()), item)
     }
 
     pub(crate) fn push_shared(&self, home: usize, item: T) -> Pushed<T> {

@@ -9,6 +9,7 @@ use crate::error::{FlushError, PushAllError, PushError, ReserveError};
 use crate::flusher::Shared;
 use crate::handle::{Handle, ShutdownReport};
 use crate::lane::LaneWriter;
+use crate::lane::table::TableRef;
 use crate::partition::Partitions;
 use crate::source::Source;
 use crate::stats::Stats;
@@ -45,12 +46,15 @@ use crate::sync::Arc;
 /// ```
 pub struct Queue<T: Send + 'static> {
     handle: Arc<Handle<Partitions<T>>>,
+    /// The handle has it too, but far away.
+    lanes: TableRef<T>,
 }
 
 impl<T: Send + 'static> Clone for Queue<T> {
     fn clone(&self) -> Self {
         Self {
             handle: self.handle.clone(),
+            lanes: self.lanes.clone(),
         }
     }
 }
@@ -58,6 +62,7 @@ impl<T: Send + 'static> Clone for Queue<T> {
 impl<T: Send + 'static> Queue<T> {
     pub(crate) fn new(shared: Arc<Shared<Partitions<T>>>) -> Self {
         Self {
+            lanes: shared.source.table().clone(),
             handle: Handle::new(shared),
         }
     }
@@ -93,7 +98,10 @@ impl<T: Send + 'static> Queue<T> {
     /// ```
     #[inline]
     pub fn push(&self, item: T) -> Result<(), PushError<T>> {
-        self.partitions().push(item)
+        match self.lanes.last() {
+            Some(lane) => lane.push(item, Ok(()), |item| self.partitions().push_slow(lane, item)),
+            None => self.partitions().push_first(item),
+        }
     }
 
     /// Pushes an item whose order is that of its key: all pushes of one key are delivered in

@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::marker::PhantomData;
+use std::num::NonZeroU64;
 
 use crate::sync::{Mutex, broken, global};
 
@@ -45,6 +46,15 @@ thread_local! {
     // Without a destructor, so it can be read at any time in the life of a thread.
     static NUMBER: Cell<u32> = const { Cell::new(FRESH) };
     static GUARD: Guard = const { Guard };
+    // Something that is this thread's for as long as it has its number, and whose it is; 0: nobody's.
+    static KEPT: Cell<(u64, *const ())> = const { Cell::new((0, std::ptr::null())) };
+}
+
+/// What this thread has kept last, if it was for `whom`.
+#[inline(always)]
+pub(crate) fn recall(whom: NonZeroU64) -> Option<*const ()> {
+    let (owner, kept) = KEPT.get();
+    (owner == whom.get()).then_some(kept)
 }
 
 struct Guard;
@@ -53,6 +63,7 @@ impl Drop for Guard {
     fn drop(&mut self) {
         let number = NUMBER.get();
         NUMBER.set(number | ENDED);
+        KEPT.set((0, std::ptr::null()));
         NUMBERS.give_back(Index::new(number));
     }
 }
@@ -126,6 +137,14 @@ impl Index {
             return Err(Ended(number));
         }
         Ok(Self::new(number))
+    }
+
+    /// Keeps something in place of what was kept before, until the number is given back. Under loom
+    /// all threads are one, and nothing is kept.
+    pub(crate) fn keep(&self, whose: NonZeroU64, kept: *const ()) {
+        if !cfg!(swaplane_loom) {
+            KEPT.set((whose.get(), kept));
+        }
     }
 
     #[inline(always)]

@@ -1,16 +1,30 @@
-//! Each thread's own lane, found by the index of the thread.
+//! Each thread's own lane, found by the index of the thread; and the one that it used last, found
+//! at once.
 
 #![expect(unsafe_code)]
 
+use std::num::NonZeroU64;
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::LaneWriter;
-use crate::sync::OnceLock;
-use crate::thread::Index;
+use crate::sync::{Arc, AtomicU64, OnceLock, global};
+use crate::thread::{self, Index};
 
 /// Bucket `b` holds the places of 2^b threads, so that places never move and a small program
 /// has a small table.
 const BUCKETS: usize = 24;
 
-pub(crate) struct Table<T> {
+global! {
+    static NUMBERS: AtomicU64 = AtomicU64::new(1);
+}
+
+/// A table, and the number that no other table ever has.
+pub(crate) struct TableRef<T> {
+    number: NonZeroU64,
+    table: Arc<Table<T>>,
+}
+
+struct Table<T> {
     buckets: [OnceLock<Bucket<T>>; BUCKETS],
 }
 
@@ -21,28 +35,59 @@ type Bucket<T> = Box<[OnceLock<LaneWriter<T>>]>;
 // `handover`).
 unsafe impl<T: Send> Sync for Table<T> {}
 
-impl<T> Table<T> {
+impl<T> TableRef<T> {
     pub(crate) fn new() -> Self {
+        let number = NUMBERS.fetch_add(1, Relaxed);
         Self {
-            buckets: std::array::from_fn(|_| OnceLock::new()),
+            number: NonZeroU64::new(number).expect("there are fewer tables than numbers"),
+            table: Arc::new(Table {
+                buckets: std::array::from_fn(|_| OnceLock::new()),
+            }),
         }
     }
 
-    /// The lane of this thread, or of a thread that ended and left it to this one.
+    /// The lane of the calling thread, if it was the last that the thread has looked for.
     #[inline(always)]
+    pub(crate) fn last(&self) -> Option<&LaneWriter<T>> {
+        let lane = thread::recall(self.number)?.cast::<LaneWriter<T>>();
+        // SAFETY: kept by `keep` in this thread, for the table of this number, which we keep
+        // alive and in which places never move; and the thread still has its index, since it
+        // forgets the lane with it. So the type is right, and the lane is this thread's (model
+        // `handover`).
+        Some(unsafe { &*lane })
+    }
+
+    /// The lane of this thread, or of a thread that ended and left it to this one.
     pub(crate) fn get(&self, me: &Index) -> Option<&LaneWriter<T>> {
         let (bucket, place) = split(me.get());
-        self.buckets.get(bucket)?.get()?.get(place)?.get()
+        let lane = self.table.buckets.get(bucket)?.get()?.get(place)?.get()?;
+        Some(self.keep(me, lane))
     }
 
     /// Keeps the lane of a thread that had none. `None`: there are too many threads.
     pub(crate) fn set(&self, me: &Index, writer: LaneWriter<T>) -> Option<&LaneWriter<T>> {
         let (bucket, place) = split(me.get());
         let places = self
+            .table
             .buckets
             .get(bucket)?
             .get_or_init(|| (0..1 << bucket).map(|_| OnceLock::new()).collect());
-        Some(places[place].get_or_init(|| writer))
+        Some(self.keep(me, places[place].get_or_init(|| writer)))
+    }
+
+    /// For `last`.
+    fn keep<'a>(&self, me: &Index, lane: &'a LaneWriter<T>) -> &'a LaneWriter<T> {
+        me.keep(self.number, std::ptr::from_ref(lane).cast());
+        lane
+    }
+}
+
+impl<T> Clone for TableRef<T> {
+    fn clone(&self) -> Self {
+        Self {
+            number: self.number,
+            table: self.table.clone(),
+        }
     }
 }
 

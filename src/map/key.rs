@@ -1,57 +1,13 @@
-//! Keys with their hash: it is computed once, before any lock, and never by a table that grows, so
-//! no `Hash` of the user's runs where it could panic or wait.
+//! Keys with their hash, so that a table that grows runs no `Hash` of the user's.
 
 use std::borrow::Borrow;
-use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
-
-/// The hasher of a map unless it is given another: fast, and different in each process and map.
-///
-/// Somebody who can choose keys and watch the clock could still find some that collide. For keys
-/// from strangers take [`std::hash::RandomState`].
-///
-/// ```
-/// use std::hash::BuildHasher;
-///
-/// let hasher = swaplane::RandomState::default();
-/// assert_eq!(hasher.hash_one("key"), hasher.hash_one("key"));
-/// assert_ne!(hasher.hash_one("key"), swaplane::RandomState::default().hash_one("key"));
-/// ```
-#[derive(Clone, Debug, Default)]
-pub struct RandomState(foldhash::quality::RandomState);
-
-impl BuildHasher for RandomState {
-    #[doc(hidden)]
-    type Hasher = <foldhash::quality::RandomState as BuildHasher>::Hasher;
-
-    #[inline(always)]
-    fn build_hasher(&self) -> Self::Hasher {
-        self.0.build_hasher()
-    }
-}
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 /// A key and its hash.
 #[derive(Clone, Debug)]
 pub(crate) struct Hashed<K> {
     pub(crate) hash: u64,
     pub(crate) key: K,
-}
-
-/// Hashes a key, and spreads what the hasher has put into a few bits over all of them: partition,
-/// shard and bucket are each taken from others.
-#[inline(always)]
-pub(crate) fn hash<Q: Hash + ?Sized>(hasher: &impl BuildHasher, key: &Q) -> u64 {
-    // A constant whose bits look random (the golden ratio). Each bit of the product depends on all
-    // bits below, so its upper half brings down what its lower half takes up.
-    let product = u128::from(hasher.hash_one(key)) * 0x9e37_79b9_7f4a_7c15;
-    (product as u64) ^ (product >> 64) as u64
-}
-
-/// Which of `n` partitions: from bits that choose neither the shard (the highest but seven) nor
-/// the bucket (the lowest) nor the tag in it (the highest seven).
-#[inline(always)]
-pub(crate) fn home(hash: u64, n: usize) -> usize {
-    let middle = (hash >> 8) & u64::from(u32::MAX);
-    ((middle * n as u64) >> 32) as usize
 }
 
 impl<K: Eq> Hashed<K> {
@@ -100,42 +56,5 @@ impl Hasher for Passing {
 
     fn write(&mut self, _: &[u8]) {
         unreachable!("only a stored hash is hashed");
-    }
-}
-
-#[cfg(all(test, not(swaplane_loom)))]
-mod tests {
-    use super::*;
-
-    /// Keys fall evenly into partitions, and those of one partition evenly into its shards and
-    /// buckets, even with a hasher that does nothing.
-    #[test]
-    fn keys_are_spread_evenly_on_every_level() {
-        const KEYS: u64 = 1 << 16;
-        let hashers: [&dyn Fn(u64) -> u64; 3] = [
-            &|n| hash(&RandomState::default(), &0) ^ hash(&PassThrough::default(), &n),
-            &|n| hash(&PassThrough::default(), &n),
-            &|n| hash(&PassThrough::default(), &(n << 32)),
-        ];
-        for hasher in hashers {
-            for partitions in [2, 3, 8] {
-                let (mut homes, mut shards, mut buckets) =
-                    (vec![0; partitions], vec![0; 4], vec![0; 64]);
-                for hash in (0..KEYS).map(hasher) {
-                    let home = home(hash, partitions);
-                    homes[home] += 1;
-                    if home == 0 {
-                        shards[(hash << 7 >> 62) as usize] += 1;
-                        buckets[(hash % 64) as usize] += 1;
-                    }
-                }
-                for counts in [&homes, &shards, &buckets] {
-                    let all: u64 = counts.iter().sum();
-                    let mean = all as f64 / counts.len() as f64;
-                    let far = counts.iter().map(|&n| (n as f64 - mean).abs() / mean);
-                    assert!(far.fold(0.0, f64::max) < 0.5, "{partitions}: {counts:?}");
-                }
-            }
-        }
     }
 }

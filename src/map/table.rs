@@ -9,12 +9,13 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crossbeam_utils::CachePadded;
 
 use super::entry::Held;
-use super::key::{self, Hashed};
+use super::key::Hashed;
 use super::partition::Partition;
 use super::remembered::Remembered;
 use crate::contain::{drop_before, drop_both};
 use crate::error::Refused;
 use crate::gate::{Gate, Shape};
+use crate::hash;
 use crate::source::Intake;
 use crate::sync::{AtomicBool, AtomicUsize, Backoff, broken};
 
@@ -99,8 +100,8 @@ where
     }
 
     fn locate<Q: Hash + ?Sized>(&self, key: &Q) -> (u64, usize) {
-        let hash = key::hash(&self.hasher, key);
-        (hash, key::home(hash, self.list.len()))
+        let hash = hash::hash(&self.hasher, key);
+        (hash, hash::home(hash, self.list.len()))
     }
 
     /// Brings `cargo` into the entry of a key: `merge` into one that is held, or `begin` one. With a

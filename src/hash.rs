@@ -1,0 +1,106 @@
+//! Hashing keys: once for each call, before any lock, since it is code of the user's.
+
+use std::hash::{BuildHasher, Hash};
+
+/// The hasher of keys, unless a map is given another: fast, and different in each process and each
+/// queue or map.
+///
+/// Somebody who can choose keys and watch the clock could still find some that collide. For keys
+/// from strangers take [`std::hash::RandomState`].
+///
+/// ```
+/// use std::hash::BuildHasher;
+///
+/// let hasher = swaplane::RandomState::default();
+/// assert_eq!(hasher.hash_one("key"), hasher.hash_one("key"));
+/// assert_ne!(hasher.hash_one("key"), swaplane::RandomState::default().hash_one("key"));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct RandomState(foldhash::quality::RandomState);
+
+impl BuildHasher for RandomState {
+    #[doc(hidden)]
+    type Hasher = <foldhash::quality::RandomState as BuildHasher>::Hasher;
+
+    #[inline(always)]
+    fn build_hasher(&self) -> Self::Hasher {
+        self.0.build_hasher()
+    }
+}
+
+/// Hashes a key, and spreads what the hasher has put into a few bits over all of them: partition,
+/// shard and bucket are each taken from others.
+#[inline(always)]
+pub(crate) fn hash<Q: Hash + ?Sized>(hasher: &impl BuildHasher, key: &Q) -> u64 {
+    // A constant whose bits look random (the golden ratio). Each bit of the product depends on all
+    // bits below, so its upper half brings down what its lower half takes up.
+    let product = u128::from(hasher.hash_one(key)) * 0x9e37_79b9_7f4a_7c15;
+    (product as u64) ^ (product >> 64) as u64
+}
+
+/// Which of `n` partitions: from bits that choose neither the shard (the highest but seven) nor
+/// the bucket (the lowest) nor the tag in it (the highest seven).
+#[inline(always)]
+pub(crate) fn home(hash: u64, n: usize) -> usize {
+    let middle = (hash >> 8) & u64::from(u32::MAX);
+    ((middle * n as u64) >> 32) as usize
+}
+
+#[cfg(all(test, not(swaplane_loom)))]
+mod tests {
+    use std::hash::BuildHasherDefault;
+
+    use super::*;
+
+    /// Leaves a number as it is.
+    #[derive(Default)]
+    struct Idle(u64);
+
+    impl std::hash::Hasher for Idle {
+        fn finish(&self) -> u64 {
+            self.0
+        }
+
+        fn write_u64(&mut self, n: u64) {
+            self.0 = n;
+        }
+
+        fn write(&mut self, _: &[u8]) {
+            unreachable!("only numbers are hashed here");
+        }
+    }
+
+    type PassThrough = BuildHasherDefault<Idle>;
+
+    /// Keys fall evenly into partitions, and those of one partition evenly into its shards and
+    /// buckets, even with a hasher that does nothing.
+    #[test]
+    fn keys_are_spread_evenly_on_every_level() {
+        const KEYS: u64 = 1 << 16;
+        let hashers: [&dyn Fn(u64) -> u64; 3] = [
+            &|n| hash(&RandomState::default(), &0) ^ hash(&PassThrough::default(), &n),
+            &|n| hash(&PassThrough::default(), &n),
+            &|n| hash(&PassThrough::default(), &(n << 32)),
+        ];
+        for hasher in hashers {
+            for partitions in [2, 3, 8] {
+                let (mut homes, mut shards, mut buckets) =
+                    (vec![0; partitions], vec![0; 4], vec![0; 64]);
+                for hash in (0..KEYS).map(hasher) {
+                    let home = home(hash, partitions);
+                    homes[home] += 1;
+                    if home == 0 {
+                        shards[(hash << 7 >> 62) as usize] += 1;
+                        buckets[(hash % 64) as usize] += 1;
+                    }
+                }
+                for counts in [&homes, &shards, &buckets] {
+                    let all: u64 = counts.iter().sum();
+                    let mean = all as f64 / counts.len() as f64;
+                    let far = counts.iter().map(|&n| (n as f64 - mean).abs() / mean);
+                    assert!(far.fold(0.0, f64::max) < 0.5, "{partitions}: {counts:?}");
+                }
+            }
+        }
+    }
+}
