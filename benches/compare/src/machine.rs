@@ -1,6 +1,10 @@
 //! What the figures were measured on, and what disturbs a slice.
 
-use std::{env, fs, process::Command, time::Duration};
+use std::{
+    env, fs,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
@@ -84,10 +88,52 @@ pub fn stolen() -> u64 {
     steal.and_then(|ticks| ticks.parse().ok()).unwrap_or(0)
 }
 
+/// CPU time of this process, and of all of them.
+#[derive(Clone, Copy)]
+pub struct Usage {
+    at: Instant,
+    own: Duration,
+    all: Duration,
+}
+
+impl Usage {
+    pub fn now() -> Self {
+        let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+        let all = stat.lines().next().unwrap_or_default();
+        let mut ticks = all
+            .split_ascii_whitespace()
+            .skip(1)
+            .map(|n| n.parse().unwrap_or(0));
+        // user nice system idle iowait irq softirq
+        let mut next = || ticks.next().unwrap_or(0_u64);
+        let busy = next() + next() + next();
+        let _waiting = next() + next();
+        let busy = busy + next() + next();
+        let second = rustix::param::clock_ticks_per_second();
+        Self {
+            at: Instant::now(),
+            own: clock(ClockId::ProcessCPUTime),
+            all: Duration::from_secs(busy) / second as u32,
+        }
+    }
+
+    /// How many cores others have kept busy since then.
+    pub fn others_since(self) -> f64 {
+        let now = Self::now();
+        let [all, own] = [now.all - self.all, now.own - self.own];
+        let others = all.saturating_sub(own).as_secs_f64();
+        others / (now.at - self.at).as_secs_f64()
+    }
+}
+
+fn clock(id: ClockId) -> Duration {
+    let time = clock_gettime(id);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
 /// CPU time of the calling thread.
 pub fn thread_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    clock(ClockId::ThreadCPUTime)
 }
 
 /// What the threads have done whose name begins so.

@@ -30,7 +30,7 @@ use serde::Serialize;
 
 use crate::{
     args::{Args, selects},
-    machine::Machine,
+    machine::{Machine, Usage},
     pair::Plan,
     row::Row,
 };
@@ -66,7 +66,11 @@ fn main() -> ExitCode {
     let count = cases.len();
     for (index, case) in cases.into_iter().enumerate() {
         eprintln!("{} of {count}: {}", index + 1, case.name);
-        report.rows.extend((case.run)(&case.name, plan));
+        let before = Usage::now();
+        let mut rows = (case.run)(&case.name, plan);
+        let others = before.others_since();
+        rows.iter_mut().for_each(|row| row.others = others);
+        report.rows.append(&mut rows);
         // After each case, so that a run that is stopped leaves what it has.
         if let Err(error) = report.write(&args) {
             eprintln!("error: {error}");

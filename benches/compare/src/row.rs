@@ -20,6 +20,8 @@ pub struct Row {
     pub dropped: usize,
     /// So many were disturbed that all had to count.
     pub disturbed: bool,
+    /// How many cores other processes kept busy while this was measured: should be next to none.
+    pub others: f64,
     pub note: String,
 }
 
@@ -36,6 +38,7 @@ impl Row {
             kept: outcome.kept,
             dropped: outcome.dropped,
             disturbed: outcome.disturbed,
+            others: 0.0,
             note: note.to_owned(),
         }
     }
@@ -60,6 +63,7 @@ impl Row {
             kept: 0,
             dropped: 0,
             disturbed: false,
+            others: 0.0,
             note: note.to_owned(),
         }
     }

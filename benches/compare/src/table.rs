@@ -4,6 +4,9 @@ use comfy_table::{Table, presets};
 
 use crate::row::Row;
 
+/// What others may do without being mentioned, in cores.
+const QUIET: f64 = 0.1;
+
 pub fn print(rows: &[Row]) {
     for group in rows.chunk_by(|a, b| a.group() == b.group()) {
         println!("\n{}", table(group));
@@ -47,12 +50,17 @@ fn table(rows: &[Row]) -> Table {
 }
 
 fn kept(row: &Row) -> String {
-    match (row.kept, row.dropped) {
+    let mut text = match (row.kept, row.dropped) {
         (0, _) => String::new(),
         (kept, _) if row.disturbed => format!("{kept}, disturbed"),
         (kept, 0) => kept.to_string(),
         (kept, dropped) => format!("{kept}, {dropped} dropped"),
+    };
+    if row.others > QUIET {
+        let comma = if text.is_empty() { "" } else { ", " };
+        text += &format!("{comma}others on {:.1} cores", row.others);
     }
+    text
 }
 
 /// Three significant digits.

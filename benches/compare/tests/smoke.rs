@@ -51,6 +51,7 @@ fn a_quick_run_writes_rows_and_a_chart() {
         assert!(row["peer_value"].as_f64().unwrap() > 0.0, "{row}");
         assert!(row["kept"].as_u64().unwrap() > 0, "{row}");
         assert!(row["dropped"].is_u64(), "{row}");
+        assert!(row["others"].as_f64().unwrap() >= 0.0, "{row}");
     }
     let svg = fs::read_to_string(dir.path().join("ratios.svg")).unwrap();
     assert!(svg.starts_with("<svg ") && svg.contains("<rect"));
