@@ -1,5 +1,6 @@
 //! How long a push keeps its caller, in an open loop: a push is due every so often whether or not
-//! the one before has returned, and its latency counts from when it was due.
+//! the one before has returned, and its latency counts from when it was due. How long the call
+//! itself took is told too: that is less wherever pushes have had to wait for each other.
 
 use std::{
     sync::{
@@ -18,7 +19,7 @@ use crate::{
     item::{Item, Small},
     machine,
     ours::ENOUGH,
-    pair::{Pairs, Plan},
+    pair::{Pairs, Plan, Slice},
     peers::{
         Pipe, Pull, Push,
         mutex::{OwnShard, ParkingLot},
@@ -98,8 +99,39 @@ pub fn add(cases: &mut Vec<Case>) {
 }
 
 trait Pushed {
-    /// Pushes, and notes the latencies.
-    fn round(&mut self, latencies: &mut Histogram<u64>);
+    /// Pushes, and notes what that took.
+    fn round(&mut self, times: &mut Times);
+}
+
+/// Of one round, in nanoseconds.
+struct Times {
+    /// From when a push was due.
+    latency: Histogram<u64>,
+    /// From when it was called.
+    call: Histogram<u64>,
+    /// The thread was kept from its CPU.
+    disturbed: bool,
+}
+
+impl Times {
+    fn of(side: &mut dyn Pushed) -> Self {
+        let histogram = || Histogram::new_with_bounds(1, LONGEST, 3).expect("valid bounds");
+        let mut times = Self {
+            latency: histogram(),
+            call: histogram(),
+            disturbed: false,
+        };
+        side.round(&mut times);
+        times
+    }
+
+    fn quantiles(&self) -> Vec<(&'static str, &'static str, f64)> {
+        let kinds = [("latency", &self.latency), ("call", &self.call)];
+        let of = |(kind, times): (_, &Histogram<u64>)| {
+            QUANTILES.map(|(name, quantile)| (kind, name, times.value_at_quantile(quantile) as f64))
+        };
+        kinds.map(of).concat()
+    }
 }
 
 fn measure(
@@ -108,14 +140,10 @@ fn measure(
     mut ours: (&str, Box<dyn Pushed>),
     mut peer: (&str, Box<dyn Pushed>),
 ) -> Vec<Row> {
-    let mut pairs: [Pairs; QUANTILES.len()] = Default::default();
-    let one = |side: &mut dyn Pushed| {
-        let mut latencies = Histogram::new_with_bounds(1, LONGEST, 3).expect("valid bounds");
-        side.round(&mut latencies);
-        QUANTILES.map(|(_, quantile)| latencies.value_at_quantile(quantile).max(1) as f64)
-    };
-    one(&mut *ours.1);
-    one(&mut *peer.1);
+    let mut pairs: Vec<Pairs> = Vec::new();
+    let quantiles = Times::of(&mut *ours.1).quantiles();
+    Times::of(&mut *peer.1);
+    pairs.resize_with(quantiles.len(), Pairs::default);
     let started = Instant::now();
     for done in 0..plan.pairs {
         if done >= 10 && started.elapsed() > plan.longest {
@@ -124,28 +152,25 @@ fn measure(
         let stolen = machine::stolen();
         let (a, b);
         if fastrand::bool() {
-            a = one(&mut *ours.1);
-            b = one(&mut *peer.1);
+            a = Times::of(&mut *ours.1);
+            b = Times::of(&mut *peer.1);
         } else {
-            b = one(&mut *peer.1);
-            a = one(&mut *ours.1);
+            b = Times::of(&mut *peer.1);
+            a = Times::of(&mut *ours.1);
         }
-        let stolen = machine::stolen() > stolen;
-        for (index, pairs) in pairs.iter_mut().enumerate() {
-            pairs.add((a[index], b[index]), stolen);
+        let disturbed = machine::stolen() > stolen || a.disturbed || b.disturbed;
+        let values = a.quantiles().into_iter().zip(b.quantiles());
+        for (pairs, ((_, _, a), (_, _, b))) in pairs.iter_mut().zip(values) {
+            // A clock that steps can show nothing at all.
+            pairs.add((a.max(1.0), b.max(1.0)), disturbed);
         }
     }
     let (look, step) = clock();
     let note = format!("1 M/s, open loop; a look at the clock takes {look} ns, it steps by {step}");
-    let rows = QUANTILES.iter().zip(pairs).map(|((quantile, _), pairs)| {
-        let case = format!("{case}/{quantile}");
-        Row::of(
-            &case,
-            ours.0.to_owned(),
-            peer.0.to_owned(),
-            &note,
-            pairs.outcome(),
-        )
+    let rows = quantiles.iter().zip(pairs).map(|((kind, name, _), pairs)| {
+        let case = format!("{case}/{kind}/{name}");
+        let (ours, peer) = (ours.0.to_owned(), peer.0.to_owned());
+        Row::of(&case, ours, peer, &note, pairs.outcome())
     });
     rows.collect()
 }
@@ -166,26 +191,29 @@ fn clock() -> (u64, u64) {
 }
 
 #[inline(always)]
-fn open_loop(latencies: &mut Histogram<u64>, first: u64, mut push: impl FnMut(Item16)) {
-    let started = Instant::now();
-    let now = || started.elapsed().as_nanos() as u64;
-    for index in 0..ROUND {
-        let due = (index + 1) * PERIOD;
-        let mut from = now();
-        if from < due {
-            // Waited for; the last look at the clock is when the push begins.
-            while from < due {
-                std::hint::spin_loop();
-                from = now();
-            }
-        } else {
+fn open_loop(times: &mut Times, first: u64, mut push: impl FnMut(Item16)) {
+    let slice = Slice::of(|| {
+        let started = Instant::now();
+        let now = || started.elapsed().as_nanos() as u64;
+        for index in 0..ROUND {
+            let due = (index + 1) * PERIOD;
+            let mut called = now();
             // Late since the one before took so long: that is part of it.
-            from = due;
+            let late = called >= due;
+            while called < due {
+                std::hint::spin_loop();
+                called = now();
+            }
+            push(Item16::make(first + index));
+            let until = now();
+            let from = if late { due } else { called };
+            let fits = "within ten seconds";
+            times.latency.record(until - from).expect(fits);
+            times.call.record(until - called).expect(fits);
         }
-        push(Item16::make(first + index));
-        let until = now();
-        latencies.record(until - from).expect("within ten seconds");
-    }
+        None
+    });
+    times.disturbed = slice.disturbed;
 }
 
 struct Ours<P> {
@@ -230,11 +258,11 @@ fn queue(flushing: Flushing) -> Box<dyn Pushed> {
 }
 
 impl<P: Push<Item16>> Pushed for Ours<P> {
-    fn round(&mut self, latencies: &mut Histogram<u64>) {
+    fn round(&mut self, times: &mut Times) {
         let numbers = self.first..self.first + ROUND;
         self.first = numbers.end;
         self.sink.expect(ROUND);
-        open_loop(latencies, numbers.start, |item| self.push.push(item));
+        open_loop(times, numbers.start, |item| self.push.push(item));
         self.queue.flush_blocking().expect("the sink never fails");
         self.sink.tally().check::<Item16>(numbers, "swaplane");
     }
@@ -283,11 +311,11 @@ impl Theirs {
 }
 
 impl Pushed for Theirs {
-    fn round(&mut self, latencies: &mut Histogram<u64>) {
+    fn round(&mut self, times: &mut Times) {
         let numbers = self.first..self.first + ROUND;
         self.first = numbers.end;
         self.sink.expect(ROUND);
-        open_loop(latencies, numbers.start, |item| self.tx.push(item));
+        open_loop(times, numbers.start, |item| self.tx.push(item));
         if let Some(rx) = &mut self.rx {
             let mut tally = Tally::default();
             rx.pull(&mut tally);
