@@ -20,7 +20,10 @@ impl Load {
         // If we come second we ring, and the bell does the rest.
         let (word, n_ones) = (&self.0, n.wrapping_mul(ONE));
         let before = word.fetch_add(n_ones, order("load: reported", Release));
-        before & WANTED != 0 && Self::count(before).saturating_add_unsigned(n) >= limit(full)
+        let wanted = before & WANTED != 0;
+        let rings = wanted && Self::count(before).saturating_add_unsigned(n) >= limit(full);
+        // Told once is enough: it wants to know again before it sleeps again.
+        rings && word.fetch_and(!WANTED, Relaxed) & WANTED != 0
     }
 
     pub(super) fn take_off(&self, n: usize) {

@@ -201,11 +201,12 @@ impl<T> Reading<T> {
             };
             let slots = &chunk.slots()[cursor.at..];
             let slots = &slots[..slots.len().min(n)];
-            for slot in slots {
+            // As one iterator, so that it becomes a copy of the whole range.
+            out.extend(slots.iter().map(|slot| {
                 // SAFETY: `published`, which we acquired, counts this item, and `taken` did
                 // not: it was written, and is read once (models `swap`, `drop`).
-                out.push(slot.with(|slot| unsafe { (*slot).assume_init_read() }));
-            }
+                slot.with(|slot| unsafe { (*slot).assume_init_read() })
+            }));
             cursor.at += slots.len();
             n -= slots.len();
             if broken("lane: next chunk entered early") && cursor.at == chunk.slots().len() {
