@@ -316,6 +316,15 @@ impl<T> Home<T> {
     }
 }
 
+impl<T> Drop for Home<T> {
+    fn drop(&mut self) {
+        let mut place = self.place.lock();
+        if let Content::Back(items) = &mut place.content {
+            drop_items(items);
+        }
+    }
+}
+
 /// Drops items whose `Drop` may panic, which concerns nobody else. One by one: a second panic
 /// during the first one's unwinding would end the process.
 pub(crate) fn drop_items<T>(items: &mut Vec<T>) {

@@ -269,7 +269,9 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
             }
             return None;
         }
-        if self.is_full(worker, available) {
+        // What is held back waits for nothing but the rest that is available.
+        let waits = available + self.core().collector.held_back(worker);
+        if self.is_full(worker, waits) {
             return Some(Reason::Size);
         }
         let adaptive = self.is_adaptive().then_some(Reason::Idle);
@@ -303,13 +305,23 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
 
     /// Cuts batches from all that is visible to a worker.
     fn cut_all(&mut self, worker: usize, reason: Reason) {
-        let max = self.shared.config.max_batch_size();
+        if self.core().collector.held_back(worker) > 0 {
+            // What comes behind it may have the same keys.
+            let mut staged = Vec::new();
+            self.core().collector.collect_staged(worker, &mut staged);
+            self.post_all(worker, staged, reason);
+        }
         let core = self.core();
         let mut all = core.workers[worker].take_spare();
         core.collector.collect_all(worker, &mut all);
         if core.collector.held_back(worker) == 0 {
             self.due[worker] = None;
         }
+        self.post_all(worker, all, reason);
+    }
+
+    fn post_all(&mut self, worker: usize, all: Vec<B::Item>, reason: Reason) {
+        let max = self.shared.config.max_batch_size();
         if all.len() <= max {
             self.post(worker, all, reason);
             return;
@@ -509,8 +521,9 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
             if !self.core().workers[worker].is_idle() {
                 self.gate().want_not(worker);
             } else if self.gate().want(worker) {
-                let available = self.core().collector.available(worker);
-                if self.is_full(worker, available) {
+                let collector = &mut self.core().collector;
+                let waits = collector.available(worker) + collector.held_back(worker);
+                if self.is_full(worker, waits) {
                     return Parked::Found;
                 }
             }

@@ -38,7 +38,6 @@ mod reader;
 pub(crate) mod table;
 mod writer;
 
-use std::mem;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use crossbeam_utils::CachePadded;
@@ -48,6 +47,7 @@ pub(crate) use self::writer::LaneWriter;
 
 use self::buffer::Buffer;
 use self::reader::Reading;
+use crate::batch::drop_items;
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Published, UnsafeCell, broken, order, torn};
 
 /// The lane refuses items.
@@ -175,6 +175,6 @@ impl<T> Drop for Lane<T> {
             unsafe { buffer.free_all() };
         }
         // Last, since it runs code of the user's.
-        mem::drop(unread);
+        drop_items(&mut unread);
     }
 }

@@ -98,7 +98,8 @@
 //! - **C9** [`stats`](Queue::stats) obeys the same sum, with `held` added, whenever nothing is in
 //!   progress.
 //! - **C10** A push never waits for a flush, and collecting never waits for a push. (In a map both
-//!   take the lock of a shard, neither for longer than one look-up or one exchange of two tables.)
+//!   take the lock of a shard: neither for longer than one update, with the folding of a `merge` or
+//!   the clone of a `get`, or one exchange of two tables.)
 //!
 //! And of a map alone:
 //!

@@ -158,7 +158,8 @@ where
     /// [`PushError::Closed`] after [`close`](Self::close). Key and value come back.
     ///
     /// # Panics
-    /// If `Hash` or `Eq` of the key does, or `Drop` of the value that is replaced.
+    /// If `Hash` or `Eq` of the key does, or `Drop` of what is left over: the value that is replaced,
+    /// and the key of an entry that is there.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -184,14 +185,15 @@ where
     /// Puts a value if its version is higher than that of the entry that is held, or on its way to
     /// the sink, if there is any. Otherwise it is [`Put::Stale`], dropped, and not counted.
     ///
-    /// Costs two more locks where it begins an entry while others of the partition are on their way,
-    /// and a third with [`remember_versions`](crate::Builder::remember_versions).
+    /// Costs two more locks where the entry is new or has no version and others of its partition are
+    /// on their way, and one with [`remember_versions`](crate::Builder::remember_versions) where
+    /// nothing was found there.
     ///
     /// # Errors
     /// As [`put`](Self::put).
     ///
     /// # Panics
-    /// As [`put`](Self::put).
+    /// As [`put`](Self::put); what is stale is left over, too.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -333,8 +335,8 @@ where
     /// Not found is what has left for the sink, unless
     /// [`read_in_flight`](crate::Builder::read_in_flight) is set; then every value is found that is
     /// not delivered (or given up) yet, and somewhat longer: until all that left its partition
-    /// together with it is. Costs a hash, a shared lock and the clone; where the key is
-    /// on its way, two more locks.
+    /// together with it is. Costs a hash, a lock and the clone; with that setting two more
+    /// locks where nothing is found and something of the partition is on its way.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

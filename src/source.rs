@@ -59,6 +59,9 @@ pub(crate) trait Collect: Send + 'static {
     /// closed and not busy, everything that there is.
     fn collect_all(&mut self, worker: usize, out: &mut Vec<Self::Item>);
 
+    /// Appends what is taken out of the source and in no batch yet.
+    fn collect_staged(&mut self, _worker: usize, _out: &mut Vec<Self::Item>) {}
+
     /// The first `n` items of those that a worker has collected and that were not terminal are.
     fn settle(&mut self, _worker: usize, _n: usize) {}
 

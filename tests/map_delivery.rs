@@ -753,3 +753,74 @@ fn a_mirror_of_a_closure() {
         assert_eq!(*lock(&state), left.collect());
     });
 }
+
+/// At most one entry of a key in a batch, also where what was left over is sent with what waited
+/// behind it.
+#[test]
+fn no_batch_has_a_key_twice() {
+    paused(async || {
+        for end in ["close", "flush"] {
+            let sink = Keyed::from(Recorder::ok());
+            let map = map(&sink);
+            map.put_all((0..15).map(|key| (key, 0))).unwrap();
+            settle().await;
+            let sent: HashSet<_> = sink.acked().iter().map(|row| row.key).collect();
+            let left = (0..15).filter(|key| !sent.contains(key));
+            map.put_all(left.map(|key| (key, 1))).unwrap();
+            match end {
+                "close" => assert!(map.close()),
+                _ => map.flush().await.unwrap(),
+            }
+            settle().await;
+            assert_eq!(sink.acked().len(), 20, "{end}");
+            for batch in sink.tried() {
+                let keys: HashSet<_> = batch.iter().map(|row| row.key).collect();
+                assert_eq!(keys.len(), batch.len(), "{end}: {batch:?}");
+            }
+        }
+    });
+}
+
+/// What waits behind the rest of a swap makes a batch, too.
+#[test]
+fn a_batch_behind_a_rest() {
+    paused(async || {
+        let sink = Keyed::from(Recorder::ok());
+        let map = map(&sink);
+        map.put_all((0..15).map(|key| (key, 0))).unwrap();
+        settle().await;
+        assert_eq!(sink.acked().len(), 10);
+        map.put_all((100..1100).map(|key| (key, 0))).unwrap();
+        settle().await;
+        assert!(map.len() < 20, "{} entries wait", map.len());
+    });
+}
+
+/// What was removed while a map closes is not found any more.
+#[test]
+fn removing_while_a_map_closes() {
+    watched(|| {
+        for _ in 0..50 {
+            let map = Map::builder()
+                .own_thread()
+                .partitions(1)
+                .shards(2)
+                .max_delay(Duration::ZERO)
+                .read_in_flight()
+                .spawn_fn(|_batch: Batch<Entry<u64, String>>| std::future::pending())
+                .unwrap();
+            map.put(1000, String::new()).unwrap();
+            eventually("on its way", || map.stats().attempts == 1);
+            map.put_all((0..200).map(|key| (key, "value".repeat(100))))
+                .unwrap();
+            let removing = std::thread::spawn({
+                let map = map.clone();
+                move || Vec::from_iter((0..200).filter(|key| map.remove(key).is_some()))
+            });
+            map.close();
+            for key in removing.join().unwrap() {
+                assert!(!map.contains(&key), "{key} was removed");
+            }
+        }
+    });
+}

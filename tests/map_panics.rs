@@ -585,6 +585,45 @@ fn dropping_a_map_that_is_not_empty() {
     });
 }
 
+/// What was left on its way, or to be sent, by a runtime that went: entries whose `Drop` panics.
+#[test]
+fn dropping_what_is_left_behind() {
+    struct Bad;
+    impl Drop for Bad {
+        fn drop(&mut self) {
+            resume_unwind(Box::new("scripted"));
+        }
+    }
+    alone("dropping_what_is_left_behind", || {
+        watched(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .build()
+                .unwrap();
+            let map = Map::<u64, Bad>::builder()
+                .partitions(1)
+                .max_batch_size(10)
+                .runtime(runtime.handle().clone())
+                .spawn_fn(|_batch| std::future::pending())
+                .unwrap();
+            let queue = swaplane::Queue::<Bad>::builder()
+                .partitions(1)
+                .max_batch_size(10)
+                .runtime(runtime.handle().clone())
+                .spawn_fn(|_batch| std::future::pending())
+                .unwrap();
+            for key in 0..35 {
+                map.put(key, Bad).unwrap();
+                queue.push(Bad).unwrap();
+            }
+            runtime.block_on(settle());
+            drop(runtime);
+            let _ = blows(|| drop(map));
+            let _ = blows(|| drop(queue));
+        });
+    });
+}
+
 /// A sink that panics at every attempt costs its own batches only.
 #[test]
 fn a_sink_that_always_panics() {

@@ -505,3 +505,33 @@ fn clones_come_and_go() {
         assert!((0..THREADS as u64).all(|key| sink.state()[&key].value == Some(299)));
     });
 }
+
+/// Who only reads passes by nobody who waits to write or to take.
+#[test]
+fn readers_let_others_pass() {
+    watched(|| {
+        let map = Map::<u64, Vec<u64>>::builder()
+            .own_thread()
+            .partitions(1)
+            .shards(2)
+            .read_in_flight()
+            .spawn_fn(|_batch| async { Ok(()) })
+            .unwrap();
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while !done.load(SeqCst) {
+                        let _ = map.get(&1);
+                    }
+                });
+            }
+            for _ in 0..scaled(20, 2) {
+                map.put(1, vec![1; 4000]).unwrap();
+                map.flush_blocking().unwrap();
+            }
+            done.store(true, SeqCst);
+        });
+        assert!(map.is_empty());
+    });
+}

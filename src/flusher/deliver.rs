@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinHandle, unconstrained};
 use tokio::time::Instant;
 
-use crate::batch::{Batch, Content, Home, Reason, Ticket};
+use crate::batch::{Batch, Content, Home, Reason, Ticket, drop_items};
 use crate::contain::{Foreign, contain};
 use crate::retry::Retry;
 use crate::sink::{Hook, Sink, SinkError};
@@ -316,7 +316,7 @@ impl<T: Send + 'static> Worker<T> {
         let Some(delay) = contain("the retry policy", next).flatten() else {
             give_up(courier, id, delivery.size, attempts, error);
             if let Some(State::Waiting(mut items)) = self.delivery.take().map(|it| it.state) {
-                crate::batch::drop_items(&mut items);
+                drop_items(&mut items);
             }
             return Some(Outcome::Lost);
         };
@@ -458,6 +458,22 @@ impl<T> State<T> {
             }
             other => other,
         };
+    }
+}
+
+impl<T> Drop for Worker<T> {
+    /// Items whose `Drop` panics take no others with them.
+    fn drop(&mut self) {
+        for cut in &mut self.outbox {
+            drop_items(&mut cut.items);
+        }
+        if let Some(Delivery {
+            state: State::Waiting(items),
+            ..
+        }) = &mut self.delivery
+        {
+            drop_items(items);
+        }
     }
 }
 

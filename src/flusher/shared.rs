@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::deliver::Worker;
 use super::request::Requests;
 use super::{BUSY_PAUSE, GRACE};
-use crate::batch::Home;
+use crate::batch::{Home, drop_items};
 use crate::config::Config;
 use crate::source::{Collect, Source};
 use crate::stats::{Counters, Stats};
@@ -109,6 +109,13 @@ impl<B: Source> Core<B> {
         }
         self.collector.settle_all();
         std::mem::take(&mut self.leftovers)
+    }
+}
+
+impl<B: Source> Drop for Core<B> {
+    /// Items whose `Drop` panics take no others with them.
+    fn drop(&mut self) {
+        drop_items(&mut self.leftovers);
     }
 }
 

@@ -10,6 +10,7 @@ use super::key::Hashed;
 use super::shards::Shards;
 use super::table::Table;
 use super::tally::Tally;
+use crate::batch::drop_items;
 use crate::contain::{contain, drop_both};
 use crate::gate::Gate;
 use crate::source::{Collect, Parked};
@@ -134,14 +135,13 @@ where
             let mut out = partition.out().lock(shard);
             out.exchange(&mut self.scratch.lock(shard));
         }
-        self.stage(worker);
+        Self::stage(&self.scratch, &mut self.workers[worker]);
         self.partitions[index] = Turn {
             active: 1 - active,
             out_until: Some(self.workers[worker].entered),
         };
         self.used = true;
         self.lean = false;
-        table.gate().take_off(worker, counts.entries);
         // All may have been removed since we looked; then nothing of it will ever be settled.
         if !broken("map: an empty swap is never over") {
             self.forget_terminal(worker);
@@ -153,7 +153,7 @@ where
     fn keep(&self, out: &Shards<K, Held<V>>) {
         out.for_each(|key, held| {
             if held.version.is_some() || self.table.copy().is_some() {
-                if let Some((key, kept)) = self.clone_of(key, held) {
+                if let Some((key, kept)) = Self::clone_of(self.table.copy(), key, held) {
                     let shard = self.scratch.index(key.hash);
                     self.scratch.lock(shard).insert(key, kept);
                 }
@@ -161,9 +161,13 @@ where
         });
     }
 
-    fn clone_of(&self, key: &Hashed<K>, held: &Held<V>) -> Option<(Hashed<K>, Held<V>)> {
+    fn clone_of(
+        copy: Option<fn(&V) -> V>,
+        key: &Hashed<K>,
+        held: &Held<V>,
+    ) -> Option<(Hashed<K>, Held<V>)> {
         let key = contain("the clone of a key", || key.clone())?;
-        let value = self.table.copy().zip(held.value.as_ref());
+        let value = copy.zip(held.value.as_ref());
         let value = value.and_then(|(copy, value)| contain("the clone of a value", || copy(value)));
         let kept = Held {
             value,
@@ -173,32 +177,30 @@ where
         Some((key, kept))
     }
 
-    /// Keeps an entry that is about to leave in place of an older one that is out.
-    fn keep_over(&self, out: &Shards<K, Held<V>>, key: &Hashed<K>, held: &Held<V>) {
-        if let Some((key, mut kept)) = self.clone_of(key, held) {
-            let mut out = out.lock(out.index(key.hash));
-            match contain("the comparison of a key", || {
-                out.get_mut(key.hash, |other| *other == key)
-                    .map(|older| std::mem::swap(older, &mut kept))
-            }) {
-                Some(Some(())) => {
-                    drop(out);
-                    contain("the drop of a key or value", || drop_both(key, kept));
-                }
-                _ => out.insert(key, kept),
-            }
-        }
+    /// Keeps an entry that is about to leave in place of an older one that is out, which is to be
+    /// dropped.
+    fn keep_over(
+        copy: Option<fn(&V) -> V>,
+        out: &Shards<K, Held<V>>,
+        key: &Hashed<K>,
+        held: &Held<V>,
+    ) -> Option<(Hashed<K>, Held<V>)> {
+        let (key, kept) = Self::clone_of(copy, key, held)?;
+        let mut out = out.lock(out.index(key.hash));
+        let is = |other: &Hashed<K>| *other == key;
+        let older = contain("the comparison of a key", || out.remove(key.hash, is)).flatten();
+        out.insert(key, kept);
+        older
     }
 
     /// Makes items of what is in the scratch, at the end of a worker's line.
-    fn stage(&mut self, worker: usize) {
-        let line = &mut self.workers[worker];
+    fn stage(scratch: &Shards<K, Held<V>>, line: &mut Line<M::Item<K, V>>) {
         let before = line.staged.len();
-        for shard in 0..self.scratch.amount() {
-            let mut scratch = self.scratch.lock(shard);
-            let items = scratch
-                .drain()
-                .map(|(key, held)| M::item(key.key, held.value, held.version, held.updates));
+        for shard in 0..scratch.amount() {
+            let mut scratch = scratch.lock(shard);
+            let held = scratch.drain();
+            let items =
+                held.map(|(key, held)| M::item(key.key, held.value, held.version, held.updates));
             line.staged.extend(items);
         }
         line.entered += (line.staged.len() - before) as u64;
@@ -211,17 +213,21 @@ where
         let mut counts = Counts::default();
         let table = self.table.clone();
         let partition = table.partition(index);
-        if table.copy().is_some() {
-            partition.read_rest(active, |key, held| {
-                self.keep_over(partition.out(), key, held)
-            });
-        }
-        partition.take_rest(active, &self.scratch, |tally| {
+        let (scratch, line) = (&self.scratch, &mut self.workers[worker]);
+        let mut replaced = Vec::new();
+        partition.take_rest(active, scratch, |tally| {
             counts.add(tally, index, table.gate());
+            if table.copy().is_some() {
+                scratch.for_each(|key, held| {
+                    replaced.extend(Self::keep_over(table.copy(), partition.out(), key, held));
+                });
+            }
+            Self::stage(scratch, line);
         });
-        self.stage(worker);
+        for (key, kept) in replaced {
+            contain("the drop of a key or value", || drop_both(kept, key));
+        }
         self.partitions[index].out_until = Some(self.workers[worker].entered);
-        table.gate().take_off(worker, counts.entries);
     }
 
     /// Forgets what is out of those partitions of a worker of which all is terminal.
@@ -248,13 +254,15 @@ where
             } else {
                 partition.out()
             };
+            let mut forgotten = Vec::new();
             versions.for_each(|key, held| {
                 let Some(version) = held.version else { return };
-                // Noting a version compares keys, and forgets another, which drops it.
-                contain("the clone, comparison or drop of a key", || {
-                    drop(remembered.note(key.clone(), version));
-                });
+                let note = || remembered.note(key.clone(), version);
+                forgotten.extend(contain("the clone or comparison of a key", note).flatten());
             });
+            for key in forgotten {
+                contain("the drop of a key", || drop(key));
+            }
         }
         if !early {
             partition.forget(&self.scratch);
@@ -308,6 +316,7 @@ where
             let staged = &mut self.workers[worker].staged;
             let n = room.min(staged.len());
             out.extend(staged.drain(..n));
+            self.table.gate().take_off(worker, n);
             room -= n;
             if room == 0 {
                 break;
@@ -331,7 +340,13 @@ where
                 self.take_rest(worker, partition);
             }
         }
-        out.extend(self.workers[worker].staged.drain(..));
+        self.collect_staged(worker, out);
+    }
+
+    fn collect_staged(&mut self, worker: usize, out: &mut Vec<Self::Item>) {
+        let staged = &mut self.workers[worker].staged;
+        self.table.gate().take_off(worker, staged.len());
+        out.extend(staged.drain(..));
     }
 
     fn settle(&mut self, worker: usize, n: usize) {
@@ -377,17 +392,25 @@ where
             self.used = false;
             return;
         }
+        self.table.note_trim();
         for index in 0..self.partitions.len() {
             self.table.partition(index).trim();
         }
         (0..self.scratch.amount()).for_each(|shard| self.scratch.lock(shard).trim());
         let lines = self.workers.iter_mut();
         lines.for_each(|line| line.staged.shrink_to_fit());
-        self.lean = true;
+        self.lean = self.partitions.iter().all(|turn| turn.out_until.is_none());
     }
 
     fn is_lean(&self) -> bool {
-        self.lean
+        self.lean && !self.table.is_shrunk()
+    }
+}
+
+impl<I> Drop for Line<I> {
+    /// Items whose `Drop` panics take no others with them.
+    fn drop(&mut self) {
+        drop_items(&mut std::mem::take(&mut self.staged).into());
     }
 }
 

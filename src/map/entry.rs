@@ -81,7 +81,8 @@ pub enum Put {
     Inserted,
     /// It replaced the value of the entry that was held.
     Replaced,
-    /// Nothing: a version at least as new is held or on its way. It does not count as accepted.
+    /// Nothing: a version at least as new is held, on its way or remembered. It does not count as
+    /// accepted.
     Stale,
 }
 

@@ -108,8 +108,8 @@ impl<K: Eq, V> Partition<K, V> {
         }
     }
 
-    /// Whether this side is the active one; under the lock of one of its shards the answer stays
-    /// true until that is released.
+    /// Whether this side is the active one. If so under the lock of one of its shards, then that
+    /// shard is not emptied until it is released.
     #[inline(always)]
     fn is_active(&self, side: usize) -> bool {
         if broken("map: pointer not checked") {
@@ -150,7 +150,7 @@ impl<K: Eq, V> Partition<K, V> {
             return Ok(None);
         }
         let in_out = || {
-            let out = self.out.read(index);
+            let out = self.out.lock(index);
             out.get(hash, |other| other.is(hash, key)).map(&look)
         };
         if broken("map: looked behind in the wrong order") {
@@ -158,7 +158,7 @@ impl<K: Eq, V> Partition<K, V> {
                 return Ok(Some(found));
             }
         }
-        let other = self.sides[1 - side].shards.try_read(index);
+        let other = self.sides[1 - side].shards.try_lock(index);
         let other = other.ok_or(Contended)?;
         if let Some(held) = other.get(hash, |other| other.is(hash, key)) {
             return Ok(Some(look(held)));
@@ -184,7 +184,7 @@ impl<K: Eq, V> Partition<K, V> {
         let index = self.out.index(hash);
         let mut side = self.hint.load(Relaxed);
         loop {
-            let shard = self.sides[side].shards.read(index);
+            let shard = self.sides[side].shards.lock(index);
             if self.is_active(side) {
                 let held = shard.get(hash, |other| other.is(hash, key));
                 return match held {
@@ -280,12 +280,8 @@ impl<K: Eq, V> Partition<K, V> {
         }
     }
 
-    /// Shows what the active side holds.
-    pub(crate) fn read_rest(&self, active: usize, each: impl FnMut(&Hashed<K>, &Held<V>)) {
-        self.sides[active].shards.for_each(each);
-    }
-
-    /// Empties the active side into `into` without a swap: nobody can enter any more.
+    /// Empties the active side into `into` without a swap: no update can enter any more. Calls
+    /// `each` after each shard, which is still locked.
     pub(crate) fn take_rest(
         &self,
         active: usize,

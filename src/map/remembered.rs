@@ -25,11 +25,15 @@ impl<K: Eq> Remembered<K> {
         self.versions.lock().peek(key).copied()
     }
 
-    /// What it returns is to be dropped.
-    pub(crate) fn note(&self, key: Hashed<K>, version: u64) -> impl Sized {
+    /// Notes a version; what it returns is to be dropped.
+    pub(crate) fn note(&self, key: Hashed<K>, version: u64) -> Option<Hashed<K>> {
         let mut versions = self.versions.lock();
-        let same = versions.push(key, version);
-        let forgotten = (versions.len() > self.most).then(|| versions.pop_lru());
-        (same, forgotten)
+        if let Some((same, _)) = versions.push(key, version) {
+            return Some(same);
+        }
+        if versions.len() <= self.most {
+            return None;
+        }
+        versions.pop_lru().map(|(key, _)| key)
     }
 }

@@ -7,7 +7,7 @@ pub(crate) use imp::{Exclusive, Shards};
 mod imp {
     use std::fmt;
 
-    use dashmap::{DashMap, RwLockReadGuard, RwLockWriteGuard, SharedValue};
+    use dashmap::{DashMap, RwLockWriteGuard, SharedValue};
     use hashbrown::raw::RawTable;
 
     use crate::contain::{contain, drop_both};
@@ -17,11 +17,9 @@ mod imp {
 
     pub(crate) struct Shards<K: Eq, H>(DashMap<Hashed<K>, H, PassThrough>);
 
-    /// The lock of one shard, for writing.
+    /// The lock of one shard. Always the exclusive one: those who share a lock of `DashMap`'s pass by
+    /// whoever waits to have it alone, for ever if they keep coming.
     pub(crate) struct Exclusive<'a, K, H>(RwLockWriteGuard<'a, Table<K, H>>);
-
-    /// The lock of one shard, for reading.
-    pub(crate) struct Shared<'a, K, H>(RwLockReadGuard<'a, Table<K, H>>);
 
     impl<K: Eq, H> Shards<K, H> {
         /// # Panics
@@ -46,13 +44,9 @@ mod imp {
             Exclusive(self.0.shards()[index].write())
         }
 
-        pub(crate) fn read(&self, index: usize) -> Shared<'_, K, H> {
-            Shared(self.0.shards()[index].read())
-        }
-
-        /// `None` if somebody writes there now.
-        pub(crate) fn try_read(&self, index: usize) -> Option<Shared<'_, K, H>> {
-            self.0.shards()[index].try_read().map(Shared)
+        /// `None` if somebody else has it.
+        pub(crate) fn try_lock(&self, index: usize) -> Option<Exclusive<'_, K, H>> {
+            self.0.shards()[index].try_write().map(Exclusive)
         }
 
         /// Shows everything, each shard locked for reading meanwhile.
@@ -86,6 +80,12 @@ mod imp {
         ) -> Option<&mut H> {
             let slot = self.0.get_mut(hash, |(key, _)| is(key));
             slot.map(|(_, held)| held.get_mut())
+        }
+
+        #[inline(always)]
+        pub(crate) fn get(&self, hash: u64, mut is: impl FnMut(&Hashed<K>) -> bool) -> Option<&H> {
+            let slot = self.0.get(hash, |(key, _)| is(key));
+            slot.map(|(_, held)| held.get())
         }
 
         /// The key must not be there.
@@ -123,14 +123,6 @@ mod imp {
         }
     }
 
-    impl<K: Eq, H> Shared<'_, K, H> {
-        #[inline(always)]
-        pub(crate) fn get(&self, hash: u64, mut is: impl FnMut(&Hashed<K>) -> bool) -> Option<&H> {
-            let slot = self.0.get(hash, |(key, _)| is(key));
-            slot.map(|(_, held)| held.get())
-        }
-    }
-
     impl<K: Eq, H> fmt::Debug for Shards<K, H> {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.debug_struct("Shards").finish_non_exhaustive()
@@ -151,8 +143,6 @@ mod imp {
 
     pub(crate) struct Exclusive<'a, K, H>(MutexGuard<'a, Table<K, H>>);
 
-    pub(crate) struct Shared<'a, K, H>(MutexGuard<'a, Table<K, H>>);
-
     impl<K: Eq, H> Shards<K, H> {
         pub(crate) fn new(amount: usize) -> Self {
             Self((0..amount).map(|_| Mutex::new(Vec::new())).collect())
@@ -170,12 +160,8 @@ mod imp {
             Exclusive(self.0[index].lock())
         }
 
-        pub(crate) fn read(&self, index: usize) -> Shared<'_, K, H> {
-            Shared(self.0[index].lock())
-        }
-
-        pub(crate) fn try_read(&self, index: usize) -> Option<Shared<'_, K, H>> {
-            self.0[index].try_lock().map(Shared)
+        pub(crate) fn try_lock(&self, index: usize) -> Option<Exclusive<'_, K, H>> {
+            self.0[index].try_lock().map(Exclusive)
         }
 
         pub(crate) fn for_each(&self, mut f: impl FnMut(&Hashed<K>, &H)) {
@@ -192,6 +178,11 @@ mod imp {
             mut is: impl FnMut(&Hashed<K>) -> bool,
         ) -> Option<&mut H> {
             let slot = self.0.iter_mut().find(|(key, _)| is(key));
+            slot.map(|(_, held)| held)
+        }
+
+        pub(crate) fn get(&self, _hash: u64, mut is: impl FnMut(&Hashed<K>) -> bool) -> Option<&H> {
+            let slot = self.0.iter().find(|(key, _)| is(key));
             slot.map(|(_, held)| held)
         }
 
@@ -218,13 +209,6 @@ mod imp {
 
         pub(crate) fn trim(&mut self) {
             self.0.shrink_to_fit();
-        }
-    }
-
-    impl<K: Eq, H> Shared<'_, K, H> {
-        pub(crate) fn get(&self, _hash: u64, mut is: impl FnMut(&Hashed<K>) -> bool) -> Option<&H> {
-            let slot = self.0.iter().find(|(key, _)| is(key));
-            slot.map(|(_, held)| held)
         }
     }
 

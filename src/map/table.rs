@@ -31,6 +31,8 @@ pub(crate) struct Table<K: Eq, V, S, M> {
     flags: AtomicUsize,
     /// Everybody who could pass by CLOSED has left.
     shut: AtomicBool,
+    /// Something was removed since memory was last freed.
+    shrunk: AtomicBool,
     /// How many shards may hold leased credits.
     holders: usize,
     shards: usize,
@@ -90,6 +92,7 @@ where
             hasher,
             flags: AtomicUsize::new(0),
             shut: AtomicBool::new(false),
+            shrunk: AtomicBool::new(false),
             holders: shape.partitions * shards,
             shards,
             remembered: (remember_versions > 0).then(|| Remembered::new(remember_versions)),
@@ -198,6 +201,8 @@ where
         let (key, held) = entered.shard.remove(hash, |other| other.is(hash, key))?;
         entered.tally.remove();
         drop(entered);
+        // Relaxed: a hint.
+        self.shrunk.store(true, Relaxed);
         self.gate.take_off(home, 1);
         self.gate.credits.give_back(1);
         drop_before(key, held.value)
@@ -292,6 +297,15 @@ impl<K: Eq, V, S, M> Table<K, V, S, M> {
 
     pub(crate) fn lower_parked(&self) {
         self.flags.fetch_and(!PARKED, Relaxed);
+    }
+
+    /// Whether something was removed since `note_trim`.
+    pub(crate) fn is_shrunk(&self) -> bool {
+        self.shrunk.load(Relaxed)
+    }
+
+    pub(crate) fn note_trim(&self) {
+        self.shrunk.store(false, Relaxed);
     }
 
     /// Whether nobody can enter any more.
