@@ -27,8 +27,9 @@ where
     /// Nobody else's, and empty between calls.
     scratch: Shards<K, Held<V>>,
     parked: bool,
-    /// Something was swapped since the last sweep, and since memory was freed.
+    /// Something was swapped since the last sweep.
     used: bool,
+    /// Nothing was, since memory was freed.
     lean: bool,
 }
 
@@ -120,14 +121,16 @@ where
     /// Swaps a partition and stages what it held.
     fn swap(&mut self, worker: usize, index: usize) {
         let active = self.partitions[index].active;
-        let mut counts = Counts::default();
+        let mut versioned = false;
         let table = self.table.clone();
         if broken("map: swapped in before it is terminal") {
             self.forget(index);
         }
         let partition = table.partition(index);
-        partition.swap_out(active, |tally| counts.add(tally, index, table.gate()));
-        if counts.versioned || table.copy().is_some() {
+        partition.swap_out(active, |tally| {
+            versioned |= end_lease(tally, index, table.gate());
+        });
+        if versioned || table.copy().is_some() {
             self.keep(partition.out());
         }
         // What is kept goes where everything was, in no time.
@@ -210,13 +213,12 @@ where
     /// has to be known; but values may have to be found.
     fn take_rest(&mut self, worker: usize, index: usize) {
         let active = self.partitions[index].active;
-        let mut counts = Counts::default();
         let table = self.table.clone();
         let partition = table.partition(index);
         let (scratch, line) = (&self.scratch, &mut self.workers[worker]);
         let mut replaced = Vec::new();
         partition.take_rest(active, scratch, |tally| {
-            counts.add(tally, index, table.gate());
+            end_lease(tally, index, table.gate());
             if table.copy().is_some() {
                 scratch.for_each(|key, held| {
                     replaced.extend(Self::keep_over(table.copy(), partition.out(), key, held));
@@ -268,8 +270,7 @@ where
             partition.forget(&self.scratch);
         }
         for shard in 0..self.scratch.amount() {
-            for kept in self.scratch.lock(shard).drain() {
-                let (key, held) = kept;
+            for (key, held) in self.scratch.lock(shard).drain() {
                 contain("the drop of a key or value", || drop_both(held, key));
             }
         }
@@ -277,20 +278,11 @@ where
     }
 }
 
-/// What a swap has found.
-#[derive(Default)]
-struct Counts {
-    entries: usize,
-    versioned: bool,
-}
-
-impl Counts {
-    fn add(&mut self, tally: &Tally, home: usize, gate: &Gate) {
-        let emptied = tally.empty();
-        self.entries += emptied.entries;
-        self.versioned |= emptied.versioned;
-        gate.end_lease(home, emptied.unused, emptied.last_lease);
-    }
+/// Ends the lease of a shard that is emptied; whether anything in it has a version.
+fn end_lease(tally: &Tally, home: usize, gate: &Gate) -> bool {
+    let emptied = tally.empty();
+    gate.end_lease(home, emptied.unused, emptied.last_lease);
+    emptied.versioned
 }
 
 impl<K, V, S, M: Kind> Collect for Collector<K, V, S, M>

@@ -68,7 +68,6 @@ impl Tally {
     /// The shard is emptied.
     pub(crate) fn empty(&self) -> Emptied {
         let emptied = Emptied {
-            entries: self.waiting.get(),
             versioned: self.versioned.get() > 0,
             unused: self.credits.get(),
             last_lease: self.last_lease.get(),
@@ -83,7 +82,6 @@ impl Tally {
 /// What a shard had.
 #[derive(Debug)]
 pub(crate) struct Emptied {
-    pub(crate) entries: usize,
     pub(crate) versioned: bool,
     pub(crate) unused: usize,
     pub(crate) last_lease: usize,
