@@ -201,12 +201,16 @@ impl<T> Reading<T> {
             };
             let slots = &chunk.slots()[cursor.at..];
             let slots = &slots[..slots.len().min(n)];
-            // As one iterator, so that it becomes a copy of the whole range.
-            out.extend(slots.iter().map(|slot| {
-                // SAFETY: `published`, which we acquired, counts this item, and `taken` did
-                // not: it was written, and is read once (models `swap`, `drop`).
-                slot.with(|slot| unsafe { (*slot).assume_init_read() })
-            }));
+            // From memory to memory, since an item may be too large for the stack.
+            for (slot, place) in slots.iter().zip(out.spare_capacity_mut()) {
+                slot.with(|slot| unsafe {
+                    // SAFETY: `published`, which we acquired, counts this item, and `taken` did
+                    // not: it was written, and is moved out once (models `swap`, `drop`).
+                    slot.copy_to_nonoverlapping(place, 1);
+                });
+            }
+            // SAFETY: there was room for `n`, which is no less, and these have been filled.
+            unsafe { out.set_len(out.len() + slots.len()) };
             cursor.at += slots.len();
             n -= slots.len();
             if broken("lane: next chunk entered early") && cursor.at == chunk.slots().len() {
