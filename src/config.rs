@@ -76,8 +76,9 @@ impl Config {
             count("partitions", partitions, MOST_PARTITIONS, &mut found);
         }
         count("capacity", self.capacity, MOST_CAPACITY, &mut found);
-        let (size, fills) = (self.max_batch_size(), self.largest_batch());
-        if size == 0 || (size > fills && size != usize::MAX && self.max_batch_size.is_some()) {
+        let (size, fills) = (self.max_batch_size, self.largest_batch());
+        let fits = |size: &usize| (1..=fills).contains(size) || *size == usize::MAX;
+        if let Some(size) = size.filter(|size| !fits(size)) {
             found.push(Violation {
                 field: "max_batch_size",
                 value: size.to_string(),

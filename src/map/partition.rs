@@ -181,20 +181,11 @@ impl<K: Eq, V> Partition<K, V> {
     where
         K: Borrow<Q>,
     {
-        let index = self.out.index(hash);
-        let mut side = self.hint.load(Relaxed);
-        loop {
-            let shard = self.sides[side].shards.lock(index);
-            if self.is_active(side) {
-                let held = shard.get(hash, |other| other.is(hash, key));
-                return match held {
-                    Some(held) => Ok(Some(look(held))),
-                    None if behind => self.find_behind(Place { side, index }, hash, key, look),
-                    None => Ok(None),
-                };
-            }
-            drop(shard);
-            side = 1 - side;
+        let entered = self.enter(hash);
+        match entered.shard.get(hash, |other| other.is(hash, key)) {
+            Some(held) => Ok(Some(look(held))),
+            None if behind => self.find_behind(entered.place, hash, key, look),
+            None => Ok(None),
         }
     }
 
