@@ -3,7 +3,7 @@
 
 use swaplane::internals::Home;
 
-use crate::support::{Arc, Mutants, caught, model, thread};
+use crate::support::{Arc, Mutants, Mutex, caught, model, thread};
 
 fn rung(bound: Option<usize>) {
     model(bound, || {
@@ -54,6 +54,87 @@ fn straggler(bound: Option<usize>, settled: bool) {
     });
 }
 
+/// Two batches of a run, which the flusher cuts short, or gives up.
+fn run(bound: Option<usize>) {
+    model(bound, || {
+        let home = Arc::new(Home::new());
+        let mut batch = home.lend_run([vec![1], vec![2]]);
+        let sent = Arc::new(Mutex::new(0));
+        let thread = thread::spawn({
+            let (home, sent) = (home.clone(), sent.clone());
+            move || {
+                for attempt in 1.. {
+                    assert_eq!(*batch, [attempt]);
+                    *sent.lock().unwrap() += 1;
+                    drop(batch);
+                    match home.settle(attempt) {
+                        Some(next) => batch = next,
+                        None => break,
+                    }
+                }
+            }
+        });
+        let (followed, rest) = home.revoke();
+        let begun = 2 - rest.len();
+        assert!(rest.is_empty() || rest == [vec![2]]);
+        assert_eq!(followed + 1, begun, "each but the last was followed");
+        thread.join().unwrap();
+        assert_eq!(
+            *sent.lock().unwrap(),
+            begun,
+            "what was taken back is not sent"
+        );
+        assert_eq!(home.followed(), (0, false));
+        assert!(!home.is_out());
+    });
+}
+
+/// A sink that waits in the middle of a run lets the flusher know of it.
+fn paused(bound: Option<usize>) {
+    model(bound, || {
+        let home = Arc::new(Home::new());
+        let first = home.lend_run([vec![1], vec![2], vec![3]]);
+        let thread = thread::spawn({
+            let home = home.clone();
+            move || {
+                drop(first);
+                let second = home.settle(1).expect("nobody revokes it");
+                home.pause();
+                second
+            }
+        });
+        let mut seen = (0, false);
+        while let Some(rung) = Some(home.rung()) {
+            let (followed, paused) = home.followed();
+            seen = (seen.0 + followed, paused);
+            if !rung {
+                break;
+            }
+        }
+        // Asleep.
+        drop(thread.join().unwrap());
+        assert!(
+            seen == (1, true) || home.rung(),
+            "the flusher does not know that the run has come to rest"
+        );
+    });
+}
+
+/// From one batch of a run to the next there is no moment at which nothing is out.
+fn between(bound: Option<usize>) {
+    model(bound, || {
+        let home = Arc::new(Home::new());
+        let first = home.lend_run([vec![1], vec![2]]);
+        let thread = thread::spawn({
+            let home = home.clone();
+            move || home.settle(1).expect("nobody revokes it")
+        });
+        assert!(home.is_out(), "the run has got lost");
+        assert_eq!(*thread.join().unwrap(), [2]);
+        drop(first);
+    });
+}
+
 #[test]
 fn with_a_bell() {
     rung(None);
@@ -63,6 +144,13 @@ fn with_a_bell() {
 fn too_late() {
     straggler(None, false);
     straggler(None, true);
+}
+
+#[test]
+fn cut_short() {
+    run(None);
+    between(None);
+    paused(None);
 }
 
 fn bell() {
@@ -77,11 +165,26 @@ fn settled_late() {
     straggler(None, true);
 }
 
+fn revoked() {
+    run(None);
+}
+
+fn rung_early() {
+    paused(None);
+}
+
+fn nowhere() {
+    between(None);
+}
+
 pub(crate) const MUTANTS: Mutants = &[
     ("home: rung before the batch is there", bell),
     ("home: not missed", bell),
     ("home: straggler let in", dropped_late),
     ("home: successor settled", settled_late),
+    ("home: revoked in two steps", revoked),
+    ("home: rung before it is paused", rung_early),
+    ("home: nowhere between two batches", nowhere),
 ];
 
 #[test]

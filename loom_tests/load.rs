@@ -22,6 +22,30 @@ fn load(bound: Option<usize>, lanes: usize) {
     });
 }
 
+/// The flusher wants two full batches, then one.
+fn sooner(bound: Option<usize>) {
+    model(bound, || {
+        let queue = Queue::new(64, 2, Fences::None);
+        let mut flusher = queue.flusher();
+        let threads = Vec::from_iter((0..2).map(|_| {
+            let (queue, lane) = (queue.clone(), queue.lane());
+            thread::spawn(move || lane.push(&queue, 1).unwrap())
+        }));
+        assert!(!flusher.want_two(), "two are four items");
+        let full = flusher.want();
+        assert!(!full || flusher.available() == 2);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert!(full || flusher.rung(), "the flusher sleeps on a full batch");
+    });
+}
+
+#[test]
+fn wanted_sooner() {
+    sooner(Some(3));
+}
+
 #[test]
 fn of_one_lane() {
     load(None, 1);

@@ -1,5 +1,6 @@
 //! A batch on its way: an owned lease on items that come home by themselves.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
@@ -42,7 +43,7 @@ pub struct Batch<T> {
     items: Vec<T>,
     ticket: Ticket,
     reason: Reason,
-    /// `None` once the items have been taken out.
+    /// `None` before it is lent, and once the items have been taken out.
     home: Option<Arc<Home<T>>>,
 }
 
@@ -82,6 +83,25 @@ pub(crate) struct Ticket {
 }
 
 impl<T> Batch<T> {
+    /// Not lent yet.
+    pub(crate) fn new(items: Vec<T>, ticket: Ticket, reason: Reason) -> Self {
+        Self {
+            items,
+            ticket,
+            reason,
+            home: None,
+        }
+    }
+
+    pub(crate) fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+
+    /// The items of a batch that was not lent.
+    pub(crate) fn unpack(mut self) -> Vec<T> {
+        std::mem::take(&mut self.items)
+    }
+
     /// Tells this batch from every other of the queue, and stays the same across attempts: what
     /// a sink needs to recognise an attempt that had an effect although it failed. What
     /// [`drain`](crate::Sink::drain) gets is a batch of its own.
@@ -196,6 +216,9 @@ impl<T> fmt::Debug for Batch<T> {
     }
 }
 
+/// The memory of more delivered batches than this is freed.
+const MOST_SPARES: usize = 16;
+
 /// Where the batches of one worker come home to; one is out at a time.
 pub(crate) struct Home<T> {
     place: Mutex<Place<T>>,
@@ -209,8 +232,14 @@ struct Place<T> {
     /// The flusher has looked for the batch in vain. Before that nobody is rung: the attempt
     /// still runs, and its end will be noticed anyway.
     missed: bool,
-    /// The memory of the last batch that was delivered.
-    spare: Vec<T>,
+    /// Batches that follow the one that is out, as soon as it is delivered.
+    next: VecDeque<Batch<T>>,
+    /// How many were delivered and followed since the flusher last asked.
+    followed: usize,
+    /// The sink has not taken all of them at once: nothing more is to follow.
+    paused: bool,
+    /// The memory of batches that were delivered.
+    spares: Vec<Vec<T>>,
 }
 
 /// What became of the items of the batch that is expected.
@@ -227,31 +256,28 @@ impl<T> Home<T> {
                 expected: None,
                 content: Content::Out,
                 missed: false,
-                spare: Vec::new(),
+                next: VecDeque::new(),
+                followed: 0,
+                paused: false,
+                spares: Vec::new(),
             }),
             bell,
         })
     }
 
-    /// Lends the items out.
+    /// Lends a batch out. Those in `next` will follow it.
     // Not a method: loom's `Arc` cannot be the type of `self`.
     pub(crate) fn lend(
         home: &Arc<Self>,
-        items: Vec<T>,
-        ticket: Ticket,
-        reason: Reason,
+        batch: Batch<T>,
+        next: impl Iterator<Item = Batch<T>>,
     ) -> Batch<T> {
         let mut place = home.place.lock();
-        place.expected = Some(ticket);
-        place.content = Content::Out;
+        place.next.extend(next);
+        place.followed = 0;
+        place.paused = false;
         place.missed = false;
-        drop(place);
-        Batch {
-            items,
-            ticket,
-            reason,
-            home: Some(home.clone()),
-        }
+        place.lend(batch, home)
     }
 
     /// A batch comes home. Hands back what nobody expects any more, to be dropped by the caller.
@@ -294,25 +320,90 @@ impl<T> Home<T> {
         self.place.lock().expected = None;
     }
 
-    /// The attempt was a success: drops the items, now or when the batch is dropped. Called in
-    /// the task of the attempt, so that their `Drop` costs the flusher nothing.
-    pub(crate) fn settle(&self, ticket: Ticket) {
-        let mut place = self.place.lock();
+    /// The attempt was a success: drops the items, now or when the batch is dropped, and lends
+    /// the batch that is next. Called in the task of the attempt, so that their `Drop` costs the
+    /// flusher nothing.
+    pub(crate) fn settle(home: &Arc<Self>, ticket: Ticket) -> Option<Batch<T>> {
+        let mut place = home.place.lock();
         if place.expected != Some(ticket) && !broken("home: successor settled") {
-            return;
+            return None;
         }
         place.expected = None;
         let content = std::mem::replace(&mut place.content, Content::Out);
-        drop(place);
+        let mut next = place.next.pop_front();
+        if broken("home: nowhere between two batches") {
+            drop(place);
+            place = home.place.lock();
+        }
+        if let Some(batch) = next.take() {
+            place.followed += 1;
+            next = Some(place.lend(batch, home));
+        }
         if let Content::Back(mut items) = content {
-            drop_items(&mut items);
-            self.place.lock().spare = items;
+            if std::mem::needs_drop::<T>() {
+                drop(place);
+                drop_items(&mut items);
+                place = home.place.lock();
+            }
+            items.clear();
+            if place.spares.len() < MOST_SPARES {
+                place.spares.push(items);
+            }
+        }
+        next
+    }
+
+    /// The sink waits for something: the flusher is to look after the rest. Called in the task of
+    /// the attempt.
+    pub(crate) fn pause(&self) {
+        if broken("home: rung before it is paused") {
+            self.bell.notify_one();
+        }
+        let mut place = self.place.lock();
+        let is_run = place.followed > 0 || !place.next.is_empty();
+        place.paused = is_run;
+        drop(place);
+        if is_run && !broken("home: rung before it is paused") {
+            self.bell.notify_one();
         }
     }
 
-    /// The memory of the last delivered batch, empty.
+    /// How many batches were delivered and followed by the next since this was last asked, and
+    /// whether nothing more is to follow.
+    pub(crate) fn followed(&self) -> (usize, bool) {
+        let mut place = self.place.lock();
+        (std::mem::take(&mut place.followed), place.paused)
+    }
+
+    /// Lets nothing follow the batch that is out: takes back what would have. And `followed`.
+    pub(crate) fn revoke(&self) -> (usize, VecDeque<Batch<T>>) {
+        if broken("home: revoked in two steps") {
+            let (followed, _) = self.followed();
+            return (followed, std::mem::take(&mut self.place.lock().next));
+        }
+        let mut place = self.place.lock();
+        let followed = std::mem::take(&mut place.followed);
+        (followed, std::mem::take(&mut place.next))
+    }
+
+    /// The memory of a delivered batch, empty.
     pub(crate) fn take_spare(&self) -> Vec<T> {
-        std::mem::take(&mut self.place.lock().spare)
+        self.place.lock().spares.pop().unwrap_or_default()
+    }
+
+    /// Frees the memory of delivered batches.
+    pub(crate) fn trim(&self) {
+        let spares = std::mem::take(&mut self.place.lock().spares);
+        drop(spares);
+    }
+}
+
+impl<T> Place<T> {
+    fn lend(&mut self, mut batch: Batch<T>, home: &Arc<Home<T>>) -> Batch<T> {
+        self.expected = Some(batch.ticket);
+        self.content = Content::Out;
+        batch.home = Some(home.clone());
+        batch
     }
 }
 
@@ -321,6 +412,9 @@ impl<T> Drop for Home<T> {
         let mut place = self.place.lock();
         if let Content::Back(items) = &mut place.content {
             drop_items(items);
+        }
+        for batch in &mut place.next {
+            drop_items(&mut batch.items);
         }
     }
 }
@@ -353,11 +447,20 @@ mod tests {
 
     const FIRST: Ticket = Ticket { id: 1, attempt: 1 };
     const SECOND: Ticket = Ticket { id: 1, attempt: 2 };
+    const OTHER: Ticket = Ticket { id: 2, attempt: 1 };
+
+    fn batch(items: &[u32], ticket: Ticket) -> Batch<u32> {
+        Batch::new(items.to_vec(), ticket, Reason::Size)
+    }
+
+    fn lend(home: &Arc<Home<u32>>, items: &[u32], ticket: Ticket) -> Batch<u32> {
+        Home::lend(home, batch(items, ticket), std::iter::empty())
+    }
 
     #[test]
     fn a_dropped_batch_comes_home() {
         let home = home();
-        let batch = Home::lend(&home, vec![1, 2], FIRST, Reason::Size);
+        let batch = lend(&home, &[1, 2], FIRST);
         assert!(matches!(home.collect(), Content::Out));
         drop(batch);
         assert!(matches!(home.collect(), Content::Back(items) if items == [1, 2]));
@@ -366,7 +469,7 @@ mod tests {
     #[test]
     fn taken_items_do_not() {
         let home = home();
-        let batch = Home::lend(&home, vec![1, 2], FIRST, Reason::Size);
+        let batch = lend(&home, &[1, 2], FIRST);
         assert_eq!(batch.into_vec(), [1, 2]);
         assert!(matches!(home.collect(), Content::Taken));
     }
@@ -374,9 +477,9 @@ mod tests {
     #[test]
     fn a_straggler_is_not_mistaken_for_its_successor() {
         let home = home();
-        let late = Home::lend(&home, vec![1], FIRST, Reason::Size);
+        let late = lend(&home, &[1], FIRST);
         home.give_up();
-        let batch = Home::lend(&home, vec![2], SECOND, Reason::Size);
+        let batch = lend(&home, &[2], SECOND);
         drop(late);
         assert!(matches!(home.collect(), Content::Out));
         drop(batch);
@@ -386,10 +489,36 @@ mod tests {
     #[test]
     fn a_settled_batch_leaves_its_memory() {
         let home = home();
-        drop(Home::lend(&home, Vec::from([1, 2]), FIRST, Reason::Size));
-        home.settle(FIRST);
+        drop(lend(&home, &[1, 2], FIRST));
+        assert!(Home::settle(&home, FIRST).is_none());
         let spare = home.take_spare();
         assert!(spare.is_empty() && spare.capacity() >= 2);
         assert!(matches!(home.collect(), Content::Out));
+    }
+
+    #[test]
+    fn the_next_batch_follows_one_that_is_delivered() {
+        let home = home();
+        let first = Home::lend(&home, batch(&[1], FIRST), [batch(&[2], OTHER)].into_iter());
+        assert_eq!(home.followed(), (0, false));
+        drop(first);
+        let next = Home::settle(&home, FIRST).expect("there is a next one");
+        assert_eq!((&*next, next.id()), (&[2][..], 2));
+        home.pause();
+        assert_eq!((home.followed(), home.followed()), ((1, true), (0, true)));
+        drop(next);
+        assert!(matches!(home.collect(), Content::Back(items) if items == [2]));
+    }
+
+    #[test]
+    fn nothing_follows_after_a_revocation() {
+        let home = home();
+        let first = Home::lend(&home, batch(&[1], FIRST), [batch(&[2], OTHER)].into_iter());
+        let (followed, rest) = home.revoke();
+        assert_eq!((followed, rest.len()), (0, 1));
+        drop(first);
+        assert!(Home::settle(&home, FIRST).is_none());
+        assert!(!home.is_out());
+        assert!(rest.into_iter().map(Batch::unpack).eq([vec![2]]));
     }
 }

@@ -34,9 +34,9 @@ use self::shutdown::Drain;
 use self::waiting::Flush;
 use crate::batch::Reason;
 use crate::bounds::LONGEST;
-use crate::gate::Gate;
+use crate::gate::{Gate, MOST_DOUBLINGS};
 use crate::sink::Sink;
-use crate::source::{Collect, Parked, Source};
+use crate::source::{Collect, Cuts, Parked, Source};
 use crate::sync::{Arc, StdArc};
 
 /// A collection of this many items means that pushes are frequent enough to look for them by
@@ -44,6 +44,8 @@ use crate::sync::{Arc, StdArc};
 const PLENTY: usize = 256;
 /// How often lanes are looked at for memory that they have no use for.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How long we rest at most where more than one full batch is to wake us.
+const LOOK: Duration = Duration::from_millis(1);
 /// How soon to look again at a lane in which a push is in progress.
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
 /// How long a shutdown waits beyond its deadline for pushes in progress, and then for aborted
@@ -67,6 +69,10 @@ pub(crate) struct Flusher<B: Source, S> {
     tick: Option<Instant>,
     /// The last collection found plenty.
     plenty: bool,
+    /// How often the one full batch is doubled for which we are to be woken; where it is, until
+    /// when we rest at most.
+    doublings: usize,
+    look: Option<Instant>,
     /// When to look for unused memory.
     sweep: Option<Instant>,
     /// How often in a row a push was in progress when we meant to sleep.
@@ -109,6 +115,8 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
             turn: 0,
             tick: None,
             plenty: false,
+            doublings: 0,
+            look: None,
             sweep: None,
             busy: 0,
             stage: Stage::Open,
@@ -156,6 +164,13 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         let heard = self.shared.requests.hear();
         if heard.closed && self.stage == Stage::Open {
             self.stage = Stage::Closing;
+        }
+        if !heard.deadlines.is_empty() {
+            // Of what has begun, only the one batch that the sink has may finish.
+            let core = self.core.as_mut().expect("left behind only on drop");
+            for worker in &mut core.workers {
+                worker.cut_short(&self.shared.counters);
+            }
         }
         for deadline in heard.deadlines {
             let at = Instant::now() + deadline.min(LONGEST);
@@ -257,8 +272,20 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
             };
             self.cut(worker, reason);
         }
+        // Full ones may follow it at once. Who flushes need not wait for them.
+        while self.flushes.is_empty() && self.may_follow(worker) {
+            self.cut(worker, Reason::Size);
+        }
         let core = self.core.as_mut().expect("left behind only on drop");
         core.workers[worker].send_next(&self.courier, &self.shared.counters);
+    }
+
+    fn may_follow(&mut self, worker: usize) -> bool {
+        let full = self.shared.config.max_batch_size();
+        let core = self.core();
+        core.workers[worker].has_room()
+            && core.collector.available(worker) >= full
+            && !core.collector.has_late(worker)
     }
 
     fn reason(&mut self, worker: usize) -> Option<Reason> {
@@ -305,14 +332,15 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
 
     /// Cuts batches from all that is visible to a worker.
     fn cut_all(&mut self, worker: usize, reason: Reason) {
+        let max = self.shared.config.max_batch_size();
         if self.core().collector.held_back(worker) > 0 {
             // What comes behind it may have the same keys.
-            let mut staged = Vec::new();
+            let mut staged = Cuts::new(max, Vec::new());
             self.core().collector.collect_staged(worker, &mut staged);
             self.post_all(worker, staged, reason);
         }
         let core = self.core();
-        let mut all = core.workers[worker].take_spare();
+        let mut all = Cuts::new(max, core.workers[worker].take_spare());
         core.collector.collect_all(worker, &mut all);
         if core.collector.held_back(worker) == 0 {
             self.due[worker] = None;
@@ -320,15 +348,8 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         self.post_all(worker, all, reason);
     }
 
-    fn post_all(&mut self, worker: usize, all: Vec<B::Item>, reason: Reason) {
-        let max = self.shared.config.max_batch_size();
-        if all.len() <= max {
-            self.post(worker, all, reason);
-            return;
-        }
-        let mut all = all.into_iter();
-        while all.len() > 0 {
-            let items = all.by_ref().take(max).collect();
+    fn post_all(&mut self, worker: usize, all: Cuts<B::Item>, reason: Reason) {
+        for items in all.into_lists() {
             self.post(worker, items, reason);
         }
     }
@@ -395,10 +416,10 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
 
     fn record(&mut self, worker: usize, id: u64, size: usize, outcome: Outcome) {
         match outcome {
-            Outcome::Delivered => {
+            Outcome::Delivered { batches } => {
                 let counters = &self.shared.counters;
                 counters.delivered.add(size);
-                counters.batches.add(1);
+                counters.batches.add(batches);
             }
             Outcome::Lost => {
                 // Who has asked by now asked while these items were held, and is to learn of them.
@@ -475,7 +496,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         }
         let sweep = self.sweep.filter(|_| idle || self.tick.is_some());
         let until = self.core().workers.iter().filter_map(Worker::until).min();
-        let wake = [soon, self.tick, until, self.deadline, sweep];
+        let wake = [soon, self.tick, self.look, until, self.deadline, sweep];
         let wake = wake.into_iter().flatten().min();
         match (self.timer.as_mut().as_pin_mut(), wake) {
             (Some(timer), Some(at)) => timer.reset(at),
@@ -483,15 +504,18 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         }
         let bell = self.gate().bell.clone();
         let mut rung = pin!(bell.notified());
+        let mut woken = false;
         poll_fn(|context| {
             let mut news = self.poll_workers(context);
-            news |= rung.as_mut().poll(context).is_ready();
+            woken = !news && rung.as_mut().poll(context).is_ready();
+            news |= woken;
             if let Some(timer) = self.timer.as_mut().as_pin_mut() {
                 news |= timer.poll(context).is_ready();
             }
             if news { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+        self.pace_rests(woken);
         if self.sweep.is_some_and(|at| at <= Instant::now()) {
             self.sweep = None;
             let core = self.core();
@@ -499,6 +523,25 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
             let idle = core.workers.iter_mut().filter(|worker| worker.is_done());
             idle.for_each(Worker::shrink);
         }
+    }
+
+    /// Where by the time that we are awake twice as much waits as was to wake us, waits for that
+    /// much next time; but not for long.
+    fn pace_rests(&mut self, woken: bool) {
+        let most = self.shared.config.capacity / 4;
+        let more = (self.doublings + 1).min(MOST_DOUBLINGS);
+        let batches = 1 << more;
+        if woken
+            && self.shared.config.max_batch_size().saturating_mul(batches) <= most
+            && self
+                .workers()
+                .any(|worker| self.gate().seem_full(worker, more))
+        {
+            self.doublings = more;
+        } else if self.look.is_some_and(|at| at <= Instant::now()) {
+            self.doublings = 0;
+        }
+        self.look = None;
     }
 
     /// Sees to it that we learn of whatever has to be done while we sleep.
@@ -520,7 +563,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         for worker in self.workers() {
             if !self.core().workers[worker].is_idle() {
                 self.gate().want_not(worker);
-            } else if self.gate().want(worker) {
+            } else if self.gate().want(worker, self.doublings) {
                 let collector = &mut self.core().collector;
                 let waits = collector.available(worker) + collector.held_back(worker);
                 if self.is_full(worker, waits) {
@@ -528,6 +571,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
                 }
             }
         }
+        self.look = (self.doublings > 0).then(|| Instant::now() + LOOK);
         Parked::Idle
     }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crossbeam_utils::CachePadded;
 
+pub(crate) use self::load::MOST_DOUBLINGS;
 use self::load::{Load, limit};
 use crate::barrier::Barrier;
 use crate::credit::{Credits, LARGEST_LEASE};
@@ -120,12 +121,18 @@ impl Gate {
 
     /// Whether the reports say that a batch is full.
     pub(crate) fn seems_full(&self, worker: usize) -> bool {
-        self.loads[worker].now() >= limit(self.max_batch_size)
+        self.seem_full(worker, 0)
     }
 
-    /// Wants the worker to be told when a batch is full; whether it seems so already.
-    pub(crate) fn want(&self, worker: usize) -> bool {
-        self.loads[worker].want(self.max_batch_size)
+    /// Whether the reports say so of one batch doubled so often.
+    pub(crate) fn seem_full(&self, worker: usize, doublings: usize) -> bool {
+        self.loads[worker].now() >= limit(self.max_batch_size, doublings)
+    }
+
+    /// Wants the worker to be told when a batch is full, or one doubled so often; whether it seems
+    /// so already.
+    pub(crate) fn want(&self, worker: usize, doublings: usize) -> bool {
+        self.loads[worker].want(self.max_batch_size, doublings)
     }
 
     pub(crate) fn want_not(&self, worker: usize) {

@@ -27,7 +27,7 @@ use crate::map::entry::{Entries, Entry};
 use crate::map::table::Traits;
 use crate::partition::Partitions;
 use crate::partition::collect::Collector;
-use crate::source::{Collect, Source};
+use crate::source::{Collect, Cuts, Source};
 use crate::stats::Counters;
 use crate::sync::{Arc, Notify};
 use crate::thread;
@@ -279,9 +279,9 @@ impl<T: Send + 'static> Flusher<T> {
     }
 
     pub fn collect_all(&mut self) -> Vec<T> {
-        let mut items = Vec::new();
+        let mut items = Cuts::new(usize::MAX, Vec::new());
         self.collector.collect_all(0, &mut items);
-        items
+        items.into_one()
     }
 
     pub fn available(&mut self) -> usize {
@@ -310,7 +310,12 @@ impl<T: Send + 'static> Flusher<T> {
 
     /// Wants to be rung for when a batch is full; whether it seems so already.
     pub fn want(&self) -> bool {
-        self.queue.0.source.gate.want(0)
+        self.queue.0.source.gate.want(0, 0)
+    }
+
+    /// The same for two batches.
+    pub fn want_two(&self) -> bool {
+        self.queue.0.source.gate.want(0, 1)
     }
 
     pub fn is_pressed(&self) -> bool {
@@ -388,7 +393,17 @@ impl<T> Home<T> {
     }
 
     pub fn lend(&self, items: Vec<T>, attempt: u32) -> Batch<T> {
-        crate::batch::Home::lend(&self.home, items, ticket(attempt), Reason::Size)
+        let batch = Batch::new(items, ticket(attempt), Reason::Size);
+        crate::batch::Home::lend(&self.home, batch, std::iter::empty())
+    }
+
+    /// The batches are attempts 1, 2, and so on.
+    pub fn lend_run<const N: usize>(&self, batches: [Vec<T>; N]) -> Batch<T> {
+        let mut batches = (1..)
+            .zip(batches)
+            .map(|(attempt, items)| Batch::new(items, ticket(attempt), Reason::Size));
+        let first = batches.next().expect("there is one");
+        crate::batch::Home::lend(&self.home, first, batches)
     }
 
     /// The items that came home.
@@ -407,8 +422,22 @@ impl<T> Home<T> {
         self.home.give_up();
     }
 
-    pub fn settle(&self, attempt: u32) {
-        self.home.settle(ticket(attempt));
+    pub fn settle(&self, attempt: u32) -> Option<Batch<T>> {
+        crate::batch::Home::settle(&self.home, ticket(attempt))
+    }
+
+    /// How many batches were followed, and those that will not follow.
+    pub fn revoke(&self) -> (usize, Vec<Vec<T>>) {
+        let (followed, rest) = self.home.revoke();
+        (followed, rest.into_iter().map(Batch::unpack).collect())
+    }
+
+    pub fn followed(&self) -> (usize, bool) {
+        self.home.followed()
+    }
+
+    pub fn pause(&self) {
+        self.home.pause();
     }
 
     pub fn rung(&self) -> bool {
@@ -469,9 +498,9 @@ pub struct MapFlusher {
 impl MapFlusher {
     /// What can be collected now.
     pub fn collect(&mut self) -> Vec<Entry<u32, u32>> {
-        let mut entries = Vec::new();
+        let mut entries = Cuts::new(usize::MAX, Vec::new());
         self.collector.collect_all(0, &mut entries);
-        entries
+        entries.into_one()
     }
 
     /// The first `n` of what was collected and not terminal is.

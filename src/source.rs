@@ -34,6 +34,59 @@ pub(crate) struct Intake {
     pub(crate) removed: u64,
 }
 
+/// Where everything is collected: lists of at most `max` items, all but the last one full.
+#[derive(Debug)]
+pub(crate) struct Cuts<T> {
+    max: usize,
+    full: Vec<Vec<T>>,
+    last: Vec<T>,
+}
+
+impl<T> Cuts<T> {
+    /// Begins with a list that has room already, or items.
+    pub(crate) fn new(max: usize, first: Vec<T>) -> Self {
+        let full = Vec::new();
+        Self {
+            max,
+            full,
+            last: first,
+        }
+    }
+
+    /// The list to go on with, and how many items it has room for.
+    pub(crate) fn open(&mut self) -> (&mut Vec<T>, usize) {
+        if self.last.len() == self.max {
+            self.full.push(std::mem::take(&mut self.last));
+        }
+        let room = self.max - self.last.len();
+        (&mut self.last, room)
+    }
+
+    /// From memory to memory, since an item may be too large for the stack.
+    pub(crate) fn append(&mut self, mut items: Vec<T>) {
+        loop {
+            let (list, room) = self.open();
+            let rest = items.split_off(room.min(items.len()));
+            list.append(&mut items);
+            if rest.is_empty() {
+                return;
+            }
+            items = rest;
+        }
+    }
+
+    /// The lists; the last one may be empty.
+    pub(crate) fn into_lists(self) -> impl Iterator<Item = Vec<T>> {
+        self.full.into_iter().chain([self.last])
+    }
+
+    /// The only list, where there is no `max`.
+    pub(crate) fn into_one(self) -> Vec<T> {
+        debug_assert!(self.full.is_empty(), "there are several lists");
+        self.last
+    }
+}
+
 /// The reading end of all that a source holds. Knows no clock, no runtime and no sink, so that
 /// models can run it.
 pub(crate) trait Collect: Send + 'static {
@@ -57,10 +110,10 @@ pub(crate) trait Collect: Send + 'static {
 
     /// Appends everything that can be collected for a worker now to `out`; once the source is
     /// closed and not busy, everything that there is.
-    fn collect_all(&mut self, worker: usize, out: &mut Vec<Self::Item>);
+    fn collect_all(&mut self, worker: usize, out: &mut Cuts<Self::Item>);
 
     /// Appends what is taken out of the source and in no batch yet.
-    fn collect_staged(&mut self, _worker: usize, _out: &mut Vec<Self::Item>) {}
+    fn collect_staged(&mut self, _worker: usize, _out: &mut Cuts<Self::Item>) {}
 
     /// The first `n` items of those that a worker has collected and that were not terminal are.
     fn settle(&mut self, _worker: usize, _n: usize) {}

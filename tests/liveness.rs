@@ -144,15 +144,16 @@ fn no_worker_waits_for_others() {
             .unwrap();
         let mut writers: Vec<_> = (0..WORKERS).map(|_| queue.writer()).collect();
         for (worker, writer) in writers.iter_mut().enumerate() {
-            writer.push_all([worker; 400]).unwrap();
+            writer.push_all([worker; 2000]).unwrap();
         }
-        for _ in 0..60 {
+        for _ in 0..30 {
             tokio::task::yield_now().await;
         }
         let seen = lock(&seen).clone();
         let (least, most) = (seen.iter().min().unwrap(), seen.iter().max().unwrap());
+        // Some batches at a time, since the sink is quick.
         assert!(
-            *most < 40 && *most <= least + 2,
+            *least > 0 && *most < 200 && *most <= least + 32,
             "{least} batches against {most}"
         );
         drop(writers);

@@ -8,9 +8,15 @@
 //! ```
 //!
 //! A worker has at most one unfinished batch, so nothing of a later one overtakes it.
+//!
+//! A task for each batch would cost more than a quick sink does. So where the sink takes its
+//! batches at once a task delivers a **run**: batch after batch, each lent when the one before is
+//! delivered (see `Home`). The flusher follows by `catch_up`. As soon as the sink waits for
+//! something, or fails, what has not begun is taken back to the outbox; also at `LATE`, for a sink
+//! that blocks. A run is planned to last `QUICK`.
 
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -26,6 +32,13 @@ use crate::sink::{Hook, Sink, SinkError};
 use crate::stats::Counters;
 use crate::sync::{Arc, StdArc};
 
+/// How long a run is planned to last, going by the last one.
+const QUICK: Duration = Duration::from_micros(200);
+/// When a run is cut short.
+const LATE: Duration = Duration::from_millis(1);
+/// Batches of a run at most.
+const LONGEST_RUN: usize = 16;
+
 /// Items that make one batch.
 pub(crate) struct Cut<T> {
     pub(crate) id: u64,
@@ -38,6 +51,21 @@ pub(crate) struct Cut<T> {
 }
 
 impl<T> Cut<T> {
+    fn leg(&self) -> Leg {
+        Leg {
+            id: self.id,
+            size: self.items.len(),
+            reason: self.reason,
+            attempts: self.attempts.saturating_add(1),
+            begun: self.begun,
+        }
+    }
+
+    fn into_batch(self) -> Batch<T> {
+        let ticket = self.leg().ticket();
+        Batch::new(self.items, ticket, self.reason)
+    }
+
     /// The same batch with other items.
     pub(crate) fn with_items<U>(self, items: Vec<U>) -> Cut<U> {
         Cut {
@@ -55,19 +83,75 @@ pub(crate) struct Worker<T> {
     /// Batches in the order in which they are to be delivered.
     pub(crate) outbox: VecDeque<Cut<T>>,
     delivery: Option<Delivery<T>>,
+    /// What was delivered and not reported yet.
+    done: Done,
     /// When the attempt times out, or the next one begins.
     until: Option<Instant>,
+    /// How many batches the next run may have.
+    pace: usize,
 }
 
-/// The unfinished batch.
+/// The unfinished batch, and the run that it belongs to.
 struct Delivery<T> {
+    leg: Leg,
+    /// What follows in the run.
+    next: VecDeque<Leg>,
+    errand: Errand,
+    /// When the run began.
+    since: Instant,
+    state: State<T>,
+}
+
+/// What is known of a batch that the sink, or the run, has.
+struct Leg {
     id: u64,
     size: usize,
     reason: Reason,
-    errand: Errand,
+    /// Attempts made, this one included.
     attempts: u32,
-    begun: Instant,
-    state: State<T>,
+    /// When the first of them began.
+    begun: Option<Instant>,
+}
+
+impl Leg {
+    fn ticket(&self) -> Ticket {
+        Ticket {
+            id: self.id,
+            attempt: self.attempts,
+        }
+    }
+
+    /// As it was before this attempt.
+    fn into_cut<T>(self, items: Vec<T>) -> Cut<T> {
+        Cut {
+            id: self.id,
+            items,
+            reason: self.reason,
+            attempts: self.attempts - 1,
+            begun: self.begun,
+        }
+    }
+}
+
+/// Batches that were delivered, one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    /// The id of the last one.
+    pub(crate) last: u64,
+    pub(crate) batches: usize,
+    pub(crate) items: usize,
+}
+
+impl Done {
+    fn add(&mut self, leg: &Leg) {
+        self.last = leg.id;
+        self.batches += 1;
+        self.items += leg.size;
+    }
+
+    fn take(&mut self) -> Option<Self> {
+        Some(std::mem::take(self)).filter(|done| done.batches > 0)
+    }
 }
 
 // It changes in place: were we to panic, whatever has items must be where `salvage` finds it.
@@ -84,7 +168,10 @@ enum State<T> {
 }
 
 type Failure = Foreign<SinkError>;
-type Task = JoinHandle<Result<(), SinkError>>;
+type Task = JoinHandle<Result<Waited, SinkError>>;
+
+/// Whether the sink waited for something.
+struct Waited(bool);
 
 /// What a worker needs to know of the rest.
 pub(crate) struct Courier<S> {
@@ -110,7 +197,10 @@ pub(crate) enum Failed {
 /// A terminal outcome, or the lack of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    Delivered,
+    /// So many batches of a run, this one the last.
+    Delivered {
+        batches: usize,
+    },
     Lost,
     /// The batch is back at the front of the outbox.
     Rejoined,
@@ -129,7 +219,9 @@ impl<T: Send + 'static> Worker<T> {
             home,
             outbox: VecDeque::new(),
             delivery: None,
+            done: Done::default(),
             until: None,
+            pace: 1,
         }
     }
 
@@ -144,7 +236,7 @@ impl<T: Send + 'static> Worker<T> {
 
     /// The id of the first batch that is not terminal.
     pub(crate) fn first_id(&self) -> Option<u64> {
-        let delivery = self.delivery.as_ref().map(|delivery| delivery.id);
+        let delivery = self.delivery.as_ref().map(|delivery| delivery.leg.id);
         delivery.or_else(|| self.outbox.front().map(|cut| cut.id))
     }
 
@@ -155,69 +247,125 @@ impl<T: Send + 'static> Worker<T> {
 
     /// Frees the memory that it has no use for now.
     pub(crate) fn shrink(&mut self) {
-        drop(self.take_spare());
+        self.home.trim();
         self.outbox.shrink_to(4);
     }
 
-    /// Begins to deliver the first batch of the outbox.
+    /// Whether another batch could go out with the next run.
+    pub(crate) fn has_room(&self) -> bool {
+        self.outbox.len() < self.pace
+    }
+
+    /// Begins to deliver what is first in the outbox.
     pub(crate) fn send_next<S: Sink<T>>(&mut self, courier: &Courier<S>, counters: &Counters) {
         if let Some(cut) = self.outbox.pop_front() {
-            let until = Instant::now() + courier.attempt_timeout;
-            self.attempt(cut, Errand::Send, until, courier, counters);
+            let now = Instant::now();
+            self.until = Some(now + courier.attempt_timeout);
+            counters.attempts.add(1);
+            self.attempt(cut, Errand::Send, now, courier);
         }
     }
 
     /// Offers a batch of all that is left to the sink's `drain`.
-    pub(crate) fn drain<S: Sink<T>>(
-        &mut self,
-        rest: Cut<T>,
-        until: Instant,
-        courier: &Courier<S>,
-        counters: &Counters,
-    ) {
-        self.attempt(rest, Errand::Drain, until, courier, counters);
+    pub(crate) fn drain<S: Sink<T>>(&mut self, rest: Cut<T>, until: Instant, courier: &Courier<S>) {
+        self.until = Some(until);
+        self.pace = 1;
+        self.attempt(rest, Errand::Drain, Instant::now(), courier);
     }
 
     fn attempt<S: Sink<T>>(
         &mut self,
         cut: Cut<T>,
         errand: Errand,
-        until: Instant,
+        now: Instant,
         courier: &Courier<S>,
-        counters: &Counters,
     ) {
-        let attempts = cut.attempts.saturating_add(1);
-        let ticket = Ticket {
-            id: cut.id,
-            attempt: attempts,
-        };
-        let size = cut.items.len();
-        let batch = Home::lend(&self.home, cut.items, ticket, cut.reason);
-        let attempt = run(
-            courier.sink.clone(),
-            batch,
-            errand,
-            self.home.clone(),
-            ticket,
-        );
-        if errand == Errand::Send {
-            counters.attempts.add(1);
-        }
-        self.until = Some(until);
+        let mut leg = cut.leg();
+        leg.begun.get_or_insert(now);
+        let more = self.outbox.len().min(self.pace - 1);
+        let next = self.outbox.iter().take(more).map(Cut::leg).collect();
+        let following = self.outbox.drain(..more).map(Cut::into_batch);
+        let batch = Home::lend(&self.home, cut.into_batch(), following);
+        let run = run(courier.sink.clone(), batch, errand, self.home.clone());
         self.delivery = Some(Delivery {
-            id: cut.id,
-            size,
-            reason: cut.reason,
+            leg,
+            next,
             errand,
-            attempts,
-            begun: cut.begun.unwrap_or_else(Instant::now),
-            state: State::Sending(courier.runtime.spawn(attempt)),
+            since: now,
+            state: State::Sending(courier.runtime.spawn(run)),
         });
+    }
+
+    fn is_in_run(&self) -> bool {
+        let delivery = self.delivery.as_ref();
+        delivery.is_some_and(|delivery| !delivery.next.is_empty())
+    }
+
+    /// Learns how far a run has come.
+    fn catch_up(&mut self, counters: &Counters) {
+        if self.is_in_run() {
+            let (followed, paused) = self.home.followed();
+            self.follow(followed, counters);
+            if paused {
+                self.cut_short(counters);
+            }
+        }
+    }
+
+    /// Learns how far a run has come, and takes back what of it has not begun.
+    pub(crate) fn cut_short(&mut self, counters: &Counters) {
+        if !self.is_in_run() {
+            return;
+        }
+        let (followed, rest) = self.home.revoke();
+        self.follow(followed, counters);
+        for batch in rest.into_iter().rev() {
+            let next = self.delivery.as_mut().and_then(|it| it.next.pop_back());
+            let leg = next.expect("each batch of a run has one");
+            self.outbox.push_front(leg.into_cut(batch.unpack()));
+        }
+        self.pace = 1;
+    }
+
+    fn follow(&mut self, followed: usize, counters: &Counters) {
+        let Some(delivery) = self.delivery.as_mut().filter(|_| followed > 0) else {
+            return;
+        };
+        for _ in 0..followed {
+            let next = delivery.next.pop_front();
+            let next = next.expect("each batch of a run has one");
+            self.done.add(&std::mem::replace(&mut delivery.leg, next));
+        }
+        counters.attempts.add(followed);
+        delivery.leg.begun.get_or_insert_with(Instant::now);
+        self.until = None;
+    }
+
+    /// The task has delivered all that it had.
+    fn finish(&mut self, waited: Waited, counters: &Counters) {
+        if let Some(delivery) = self.delivery.take() {
+            self.done.add(&delivery.leg);
+            delivery.next.iter().for_each(|leg| self.done.add(leg));
+            counters.attempts.add(delivery.next.len());
+            let took = delivery.since.elapsed();
+            if waited.0 {
+                self.pace = 1;
+            } else if took * 2 <= QUICK {
+                self.pace = LONGEST_RUN.min(self.pace * 2);
+            } else if took > QUICK {
+                self.pace = 1.max(self.pace / 2);
+            }
+        }
     }
 
     /// When to poll it at the latest.
     pub(crate) fn until(&self) -> Option<Instant> {
-        match self.delivery.as_ref()?.state {
+        let delivery = self.delivery.as_ref()?;
+        match delivery.state {
+            State::Sending(_) if self.is_in_run() => {
+                let late = delivery.since + LATE;
+                Some(self.until.map_or(late, |until| until.min(late)))
+            }
             State::Sending(_) | State::Waiting(_) => self.until,
             // Its task wakes us as it ends, and the batch rings when it comes home.
             State::Homing { .. } => None,
@@ -233,34 +381,52 @@ impl<T: Send + 'static> Worker<T> {
         counters: &Counters,
     ) -> Poll<Option<(u64, usize, Outcome)>> {
         loop {
+            self.catch_up(counters);
+            if let Some(Done {
+                last,
+                batches,
+                items,
+            }) = self.done.take()
+            {
+                let outcome = Outcome::Delivered { batches };
+                return Poll::Ready(Some((last, items, outcome)));
+            }
+            let is_in_run = self.is_in_run();
             let Some(delivery) = &mut self.delivery else {
                 return Poll::Pending;
             };
-            let until = self.until;
-            let is_time = || until.is_some_and(|until| until <= Instant::now());
-            let (id, size) = (delivery.id, delivery.size);
+            let (id, size) = (delivery.leg.id, delivery.leg.size);
             match &mut delivery.state {
                 State::Sending(task) => match Pin::new(task).poll(context) {
-                    Poll::Ready(Ok(Ok(()))) => {
-                        self.delivery = None;
-                        return Poll::Ready(Some((id, size, Outcome::Delivered)));
-                    }
+                    Poll::Ready(Ok(Ok(waited))) => self.finish(waited, counters),
                     Poll::Ready(outcome) => {
                         delivery.state = State::Homing {
                             task: None,
                             taken: false,
                             error: failure(outcome),
                         };
+                        self.cut_short(counters);
+                        self.pace = 1;
                     }
-                    Poll::Pending if is_time() => delivery.state.abort("the attempt timed out"),
-                    Poll::Pending => return Poll::Pending,
+                    Poll::Pending => {
+                        let now = Instant::now();
+                        let timeout = || now + courier.attempt_timeout;
+                        let until = *self.until.get_or_insert_with(timeout);
+                        if is_in_run && delivery.since + LATE <= now {
+                            self.cut_short(counters);
+                        } else if until <= now {
+                            self.abort("the attempt timed out", counters);
+                        } else {
+                            return Poll::Pending;
+                        }
+                    }
                 },
                 State::Homing { task, taken, error } => {
                     if let Some(running) = task {
                         match Pin::new(running).poll(context) {
-                            Poll::Ready(Ok(Ok(()))) => {
-                                self.delivery = None;
-                                return Poll::Ready(Some((id, size, Outcome::Delivered)));
+                            Poll::Ready(Ok(Ok(waited))) => {
+                                self.finish(waited, counters);
+                                continue;
                             }
                             Poll::Ready(outcome) => {
                                 *task = None;
@@ -285,15 +451,17 @@ impl<T: Send + 'static> Worker<T> {
                         Content::Out => {}
                     }
                     if *taken && task.is_none() {
-                        give_up(courier, id, size, delivery.attempts, error);
+                        give_up(courier, id, size, delivery.leg.attempts, error);
                         self.delivery = None;
                         return Poll::Ready(Some((id, size, Outcome::Lost)));
                     }
                     // Somebody has the batch; it rings when it comes home.
                     return Poll::Pending;
                 }
-                State::Waiting(_) if !is_time() => return Poll::Pending,
                 State::Waiting(_) => {
+                    if self.until.is_some_and(|until| until > Instant::now()) {
+                        return Poll::Pending;
+                    }
                     self.rejoin_waiting();
                     self.send_next(courier, counters);
                     return Poll::Ready(None);
@@ -305,16 +473,16 @@ impl<T: Send + 'static> Worker<T> {
     /// Decides what becomes of the batch, which is home after a failed attempt. `None`: it waits.
     fn failed<S>(&mut self, error: &Failure, courier: &Courier<S>) -> Option<Outcome> {
         let delivery = self.delivery.as_ref()?;
-        let (id, attempts) = (delivery.id, delivery.attempts);
+        let Leg { id, attempts, .. } = delivery.leg;
         if courier.failed == Failed::Returns || delivery.errand == Errand::Drain {
             tracing::debug!(queue = courier.name, batch = id, attempts, %error, "attempt failed");
             self.rejoin_waiting();
             return Some(Outcome::Rejoined);
         }
-        let elapsed = delivery.begun.elapsed();
+        let elapsed = delivery.leg.begun.map_or(Duration::ZERO, |it| it.elapsed());
         let next = || courier.retry.next(attempts, elapsed, error, fastrand::f64);
         let Some(delay) = contain("the retry policy", next).flatten() else {
-            give_up(courier, id, delivery.size, attempts, error);
+            give_up(courier, id, delivery.leg.size, attempts, error);
             if let Some(State::Waiting(mut items)) = self.delivery.take().map(|it| it.state) {
                 drop_items(&mut items);
             }
@@ -335,29 +503,22 @@ impl<T: Send + 'static> Worker<T> {
     pub(crate) fn rejoin_waiting(&mut self) {
         match self.delivery.take() {
             Some(Delivery {
-                id,
-                reason,
-                attempts,
-                begun,
+                leg,
                 state: State::Waiting(items),
                 ..
             }) => self.outbox.push_front(Cut {
-                id,
-                items,
-                reason,
-                attempts,
-                begun: Some(begun),
+                attempts: leg.attempts,
+                ..leg.into_cut(items)
             }),
             other => self.delivery = other,
         }
     }
 
     /// Ends the attempt that is under way. Its batch comes home unless somebody holds on to it.
-    pub(crate) fn abort(&mut self) {
+    pub(crate) fn abort(&mut self, why: &str, counters: &Counters) {
+        self.cut_short(counters);
         if let Some(delivery) = &mut self.delivery {
-            delivery
-                .state
-                .abort("the deadline of the shutdown has passed");
+            delivery.state.abort(why);
         }
     }
 
@@ -379,13 +540,13 @@ impl<T: Send + 'static> Worker<T> {
             };
             match back {
                 Some(back) => {
-                    each(delivery.id, back.len(), 0);
+                    each(delivery.leg.id, back.len(), 0);
                     items.extend(back);
                 }
                 None => {
                     self.home.give_up();
-                    lost = delivery.size;
-                    each(delivery.id, 0, lost);
+                    lost = delivery.leg.size;
+                    each(delivery.leg.id, 0, lost);
                 }
             }
         }
@@ -396,31 +557,36 @@ impl<T: Send + 'static> Worker<T> {
         lost
     }
 
-    /// Forgets its batch if the attempt has succeeded unnoticed; how many items it had. For when
-    /// no flusher polls any more.
-    pub(crate) fn succeeded(&mut self) -> Option<usize> {
-        let delivery = self.delivery.as_mut()?;
-        let (State::Sending(task)
-        | State::Homing {
-            task: Some(task), ..
-        }) = &mut delivery.state
-        else {
-            return None;
-        };
-        // Unconstrained: the caller may be a task that has used its budget up.
-        let outcome = pin!(unconstrained(task)).poll(&mut Context::from_waker(Waker::noop()));
-        match outcome {
-            Poll::Pending => None,
-            Poll::Ready(Ok(Ok(()))) => self.delivery.take().map(|delivery| delivery.size),
-            Poll::Ready(outcome) => {
-                delivery.state = State::Homing {
-                    task: None,
-                    taken: false,
-                    error: failure(outcome),
-                };
-                None
+    /// What was delivered unnoticed. Forgets its batch if that was. For when no flusher polls any
+    /// more.
+    pub(crate) fn succeeded(&mut self, counters: &Counters) -> Option<Done> {
+        self.cut_short(counters);
+        if let Some(Delivery {
+            state:
+                State::Sending(task)
+                | State::Homing {
+                    task: Some(task), ..
+                },
+            ..
+        }) = &mut self.delivery
+        {
+            // Unconstrained: the caller may be a task that has used its budget up.
+            let outcome = pin!(unconstrained(task)).poll(&mut Context::from_waker(Waker::noop()));
+            match outcome {
+                Poll::Pending => {}
+                Poll::Ready(Ok(Ok(waited))) => self.finish(waited, counters),
+                Poll::Ready(outcome) => {
+                    if let Some(delivery) = &mut self.delivery {
+                        delivery.state = State::Homing {
+                            task: None,
+                            taken: false,
+                            error: failure(outcome),
+                        };
+                    }
+                }
             }
         }
+        self.done.take()
     }
 
     /// Whether an attempt that was aborted has not ended yet.
@@ -477,28 +643,44 @@ impl<T> Drop for Worker<T> {
     }
 }
 
-/// One attempt, as the task that it runs in.
+/// The attempts of a run, as the task that they run in. Returns whether the sink waited.
 async fn run<T: Send + 'static, S: Sink<T>>(
     sink: StdArc<S>,
-    batch: Batch<T>,
+    mut batch: Batch<T>,
     errand: Errand,
     home: Arc<Home<T>>,
-    ticket: Ticket,
-) -> Result<(), SinkError> {
-    match errand {
-        Errand::Send => sink.send(batch).await?,
-        Errand::Drain => match sink.drain(batch).await {
-            Hook::Handled => {}
-            Hook::Declined => return Err("the sink declined to drain".into()),
-        },
+) -> Result<Waited, SinkError> {
+    let mut waited = Waited(false);
+    loop {
+        let ticket = batch.ticket();
+        match errand {
+            Errand::Send => {
+                let mut attempt = pin!(sink.send(batch));
+                poll_fn(|context| {
+                    let polled = attempt.as_mut().poll(context);
+                    if polled.is_pending() && !waited.0 {
+                        waited.0 = true;
+                        home.pause();
+                    }
+                    polled
+                })
+                .await?;
+            }
+            Errand::Drain => match sink.drain(batch).await {
+                Hook::Handled => {}
+                Hook::Declined => return Err("the sink declined to drain".into()),
+            },
+        }
+        match Home::settle(&home, ticket) {
+            Some(next) => batch = next,
+            None => return Ok(waited),
+        }
     }
-    home.settle(ticket);
-    Ok(())
 }
 
-fn failure(outcome: Result<Result<(), SinkError>, JoinError>) -> Failure {
+fn failure(outcome: Result<Result<Waited, SinkError>, JoinError>) -> Failure {
     Foreign::new(match outcome {
-        Ok(Ok(())) => unreachable!("a success is no failure"),
+        Ok(Ok(_)) => unreachable!("a success is no failure"),
         Ok(Err(error)) => error,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => {

@@ -8,7 +8,7 @@ use super::request::Requests;
 use super::{BUSY_PAUSE, GRACE};
 use crate::batch::{Home, drop_items};
 use crate::config::Config;
-use crate::source::{Collect, Source};
+use crate::source::{Collect, Cuts, Source};
 use crate::stats::{Counters, Stats};
 use crate::sync::{Arc, broken};
 
@@ -87,16 +87,22 @@ impl<B: Source> Core<B> {
             }
             waits
         };
+        for worker in &mut self.workers {
+            worker.cut_short(counters);
+        }
         while self.collector.is_busy() && waits(GRACE) {}
         while self.workers.iter().any(Worker::is_out) && waits(patience.min(2 * GRACE)) {}
         for worker in 0..self.workers.len() {
-            if let Some(size) = self.workers[worker].succeeded() {
-                counters.delivered.add(size);
-                counters.batches.add(1);
+            if let Some(done) = self.workers[worker].succeeded(counters) {
+                counters.delivered.add(done.items);
+                counters.batches.add(done.batches);
             }
             let before = self.leftovers.len();
             let lost = self.workers[worker].salvage(&mut self.leftovers, |_, _, _| {});
-            self.collector.collect_all(worker, &mut self.leftovers);
+            let leftovers = std::mem::take(&mut self.leftovers);
+            let mut leftovers = Cuts::new(usize::MAX, leftovers);
+            self.collector.collect_all(worker, &mut leftovers);
+            self.leftovers = leftovers.into_one();
             counters.returned.add(self.leftovers.len() - before);
             counters.lost.add(lost);
             if lost > 0 {

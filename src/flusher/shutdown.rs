@@ -86,7 +86,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         };
         self.next_id += 1;
         let until = self.deadline.expect("a shutdown is under way");
-        core.workers[0].drain(rest, until, &self.courier, &self.shared.counters);
+        core.workers[0].drain(rest, until, &self.courier);
         self.drain = Drain::Running(parts);
     }
 
@@ -114,7 +114,11 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
             .workers
             .iter_mut()
             .for_each(Worker::rejoin_waiting);
-        self.core().workers.iter_mut().for_each(Worker::abort);
+        let shared = self.shared.clone();
+        for worker in &mut self.core().workers {
+            let why = "the deadline of the shutdown has passed";
+            worker.abort(why, &shared.counters);
+        }
         // A push that had begun may still be accepted, and its item is to be in the report.
         let until = Instant::now() + GRACE;
         while self.core().collector.is_busy() && Instant::now() < until {

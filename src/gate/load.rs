@@ -5,13 +5,17 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{AtomicUsize, order};
 
 /// About how many items wait for a worker: a lane reports each lease, and each item is taken off
-/// as it is collected. In the lowest bit whether the worker wants to be told of a full batch;
-/// one word, so that either the report sees the wish, or the wish sees the report.
+/// as it is collected. In the lowest bits whether the worker wants to be told of a full batch, and
+/// of how many; one word, so that either the report sees the wish, or the wish sees the report.
 #[derive(Debug, Default)]
 pub(super) struct Load(AtomicUsize);
 
-const WANTED: usize = 1;
-const ONE: usize = 2;
+/// 0: nothing is wanted. 1, 2, 3, …: 1, 2, 4, … full batches are.
+const WANTED: usize = (1 << SHIFT) - 1;
+const ONE: usize = 1 << SHIFT;
+const SHIFT: u32 = 3;
+/// How often the one batch that is wanted can be doubled.
+pub(crate) const MOST_DOUBLINGS: usize = WANTED - 1;
 
 impl Load {
     /// Whether the worker is to be told now.
@@ -20,8 +24,10 @@ impl Load {
         // If we come second we ring, and the bell does the rest.
         let (word, n_ones) = (&self.0, n.wrapping_mul(ONE));
         let before = word.fetch_add(n_ones, order("load: reported", Release));
-        let wanted = before & WANTED != 0;
-        let rings = wanted && Self::count(before).saturating_add_unsigned(n) >= limit(full);
+        let Some(doublings) = (before & WANTED).checked_sub(1) else {
+            return false;
+        };
+        let rings = Self::count(before).saturating_add_unsigned(n) >= limit(full, doublings);
         // Told once is enough: it wants to know again before it sleeps again.
         rings && word.fetch_and(!WANTED, Relaxed) & WANTED != 0
     }
@@ -30,11 +36,17 @@ impl Load {
         self.0.fetch_sub(n.wrapping_mul(ONE), Relaxed);
     }
 
-    /// Wants to be told from now on; whether it seems full already.
-    pub(super) fn want(&self, full: usize) -> bool {
+    /// Wants to be told from now on, of one full batch doubled so often; whether that many seem to
+    /// wait already.
+    pub(super) fn want(&self, full: usize, doublings: usize) -> bool {
+        let wanted = 1 + doublings.min(MOST_DOUBLINGS);
+        if ![0, wanted].contains(&(self.0.load(Relaxed) & WANTED)) {
+            self.want_not();
+        }
         // Acquire: see `report`. The other changes of the word are read-modify-writes too, so
         // that what a report released stays released.
-        Self::count(self.0.fetch_or(WANTED, order("load: wanted", Acquire))) >= limit(full)
+        let before = self.0.fetch_or(wanted, order("load: wanted", Acquire));
+        Self::count(before) >= limit(full, wanted - 1)
     }
 
     pub(super) fn want_not(&self) {
@@ -47,11 +59,11 @@ impl Load {
 
     /// An item may be collected before it is reported, so the count can be below zero.
     fn count(word: usize) -> isize {
-        (word as isize) >> 1
+        (word as isize) >> SHIFT
     }
 }
 
-/// `full` as a bound of a load, which counts in half of the range.
-pub(super) fn limit(full: usize) -> isize {
-    isize::try_from(full).unwrap_or(isize::MAX)
+/// So many full batches as a bound of a load.
+pub(super) fn limit(full: usize, doublings: usize) -> isize {
+    isize::try_from(full.saturating_mul(1 << doublings)).unwrap_or(isize::MAX)
 }

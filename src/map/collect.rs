@@ -13,7 +13,7 @@ use super::tally::Tally;
 use crate::batch::drop_items;
 use crate::contain::{contain, drop_both};
 use crate::gate::Gate;
-use crate::source::{Collect, Parked};
+use crate::source::{Collect, Cuts, Parked};
 use crate::sync::{Arc, broken};
 
 pub(crate) struct Collector<K, V, S, M: Kind>
@@ -321,7 +321,7 @@ where
         max - room
     }
 
-    fn collect_all(&mut self, worker: usize, out: &mut Vec<Self::Item>) {
+    fn collect_all(&mut self, worker: usize, out: &mut Cuts<Self::Item>) {
         for partition in self.of_worker(worker) {
             if self.waiting(partition) == 0 {
                 continue;
@@ -335,10 +335,13 @@ where
         self.collect_staged(worker, out);
     }
 
-    fn collect_staged(&mut self, worker: usize, out: &mut Vec<Self::Item>) {
+    fn collect_staged(&mut self, worker: usize, out: &mut Cuts<Self::Item>) {
         let staged = &mut self.workers[worker].staged;
         self.table.gate().take_off(worker, staged.len());
-        out.extend(staged.drain(..));
+        while !staged.is_empty() {
+            let (list, room) = out.open();
+            list.extend(staged.drain(..room.min(staged.len())));
+        }
     }
 
     fn settle(&mut self, worker: usize, n: usize) {

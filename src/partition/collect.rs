@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Partitions;
 use crate::lane::LaneReader;
-use crate::source::{Collect, Parked};
+use crate::source::{Collect, Cuts, Parked};
 use crate::sync::{Arc, broken};
 
 pub(crate) struct Collector<T> {
@@ -86,23 +86,33 @@ impl<T: Send + 'static> Collect for Collector<T> {
     }
 
     /// Late items at the end.
-    fn collect_all(&mut self, worker: usize, out: &mut Vec<T>) {
+    fn collect_all(&mut self, worker: usize, out: &mut Cuts<T>) {
         // First, so that all that their threads pushed before is visible in the lanes.
         let mut late = Vec::new();
         if !broken("collect: late items taken after the lanes") {
             late = self.partitions.take_late(worker);
         }
         self.meet();
-        let before = out.len();
+        let mut taken = 0;
         for reader in &mut self.workers[worker].readers {
             // Bounded, since writers may be faster than we are.
-            reader.take(reader.available(), out);
+            let mut left = reader.available();
+            while left > 0 {
+                let (list, room) = out.open();
+                let n = reader.take(left.min(room), list);
+                taken += n;
+                left -= n;
+                if n == 0 {
+                    // Nothing more can be seen.
+                    break;
+                }
+            }
         }
-        self.partitions.gate.take_off(worker, out.len() - before);
+        self.partitions.gate.take_off(worker, taken);
         if broken("collect: late items taken after the lanes") {
             late = self.partitions.take_late(worker);
         }
-        out.extend(late);
+        out.append(late);
     }
 
     fn bury(&mut self) {
