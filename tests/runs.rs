@@ -1,0 +1,204 @@
+//! Batches that one task sends one after the other: whatever happens in the middle of such a run,
+//! it is as if each had been sent by itself.
+
+mod common;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::{HOUR, lock, ms, paused, settle};
+use swaplane::{Batch, Queue, Retry};
+
+/// Batch id, attempt, first item.
+type Log = Arc<Mutex<Vec<(u64, u32, usize)>>>;
+
+fn note(log: &Log, batch: &Batch<usize>) {
+    lock(log).push((batch.id(), batch.attempt(), batch[0]));
+}
+
+/// Enough batches of one item, one after the other, for runs to have grown.
+async fn warm(queue: &Queue<usize>, log: &Log) {
+    queue.push_all([0; 100]).unwrap();
+    queue.flush().await.unwrap();
+    assert_eq!(lock(log).len(), 100);
+    lock(log).clear();
+}
+
+fn one_by_one() -> swaplane::Builder<Queue<usize>> {
+    Queue::builder()
+        .partitions(1)
+        .max_batch_size(1)
+        .capacity(1000)
+        .max_delay(HOUR)
+}
+
+#[test]
+fn a_failure_in_the_middle_is_tried_again_before_the_rest() {
+    paused(async || {
+        let log = Log::default();
+        let queue = one_by_one()
+            .retry(Retry::from_fn(|_, _| Some(ms(5))))
+            .spawn_fn({
+                let log = log.clone();
+                move |batch: Batch<usize>| {
+                    note(&log, &batch);
+                    let fails = batch[0] == 3 && batch.attempt() < 3;
+                    async move { if fails { Err("not yet".into()) } else { Ok(()) } }
+                }
+            })
+            .unwrap();
+        warm(&queue, &log).await;
+        queue.push_all(1..=6).unwrap();
+        queue.flush().await.unwrap();
+        let seen: Vec<_> = lock(&log).iter().map(|&(_, n, item)| (item, n)).collect();
+        assert_eq!(
+            seen,
+            [
+                (1, 1),
+                (2, 1),
+                (3, 1),
+                (3, 2),
+                (3, 3),
+                (4, 1),
+                (5, 1),
+                (6, 1)
+            ]
+        );
+        let ids: Vec<_> = lock(&log).iter().map(|&(id, ..)| id).collect();
+        assert!(ids.is_sorted(), "{ids:?}");
+        let stats = queue.stats();
+        assert_eq!(
+            (stats.delivered, stats.batches, stats.attempts),
+            (106, 106, 108)
+        );
+        assert!(queue.shutdown(HOUR).await.is_complete());
+    });
+}
+
+#[test]
+fn a_panic_in_the_middle_loses_nothing() {
+    paused(async || {
+        let log = Log::default();
+        let queue = one_by_one()
+            .spawn_fn({
+                let log = log.clone();
+                move |batch: Batch<usize>| {
+                    note(&log, &batch);
+                    async move {
+                        assert!(batch[0] != 2 || batch.attempt() > 1, "as planned");
+                        Ok(())
+                    }
+                }
+            })
+            .unwrap();
+        warm(&queue, &log).await;
+        queue.push_all(1..=4).unwrap();
+        queue.flush().await.unwrap();
+        let seen: Vec<_> = lock(&log).iter().map(|&(_, n, item)| (item, n)).collect();
+        assert_eq!(seen, [(1, 1), (2, 1), (2, 2), (3, 1), (4, 1)]);
+        assert!(queue.shutdown(HOUR).await.is_complete());
+    });
+}
+
+#[test]
+fn what_is_delivered_before_a_pause_is_counted_and_the_rest_is_returned() {
+    paused(async || {
+        let log = Log::default();
+        let queue = one_by_one()
+            .spawn_fn({
+                let log = log.clone();
+                move |batch: Batch<usize>| {
+                    note(&log, &batch);
+                    async move {
+                        if batch[0] == 3 {
+                            tokio::time::sleep(HOUR).await;
+                        }
+                        Ok(())
+                    }
+                }
+            })
+            .unwrap();
+        warm(&queue, &log).await;
+        queue.push_all(1..=6).unwrap();
+        settle().await;
+        let stats = queue.stats();
+        assert_eq!((stats.delivered, stats.held, stats.attempts), (102, 4, 103));
+        // Though the sink will not get them, there is no room for more than there was.
+        let report = queue.shutdown(Duration::ZERO).await;
+        assert_eq!(report.returned, [3, 4, 5, 6]);
+        assert_eq!((report.delivered, report.lost), (102, 0));
+    });
+}
+
+#[test]
+fn an_attempt_in_the_middle_times_out_in_its_time() {
+    paused(async || {
+        let log = Log::default();
+        let queue = one_by_one()
+            .attempt_timeout(ms(100))
+            .retry(Retry::from_fn(|_, _| Some(Duration::ZERO)))
+            .spawn_fn({
+                let log = log.clone();
+                move |batch: Batch<usize>| {
+                    note(&log, &batch);
+                    async move {
+                        if batch[0] == 3 && batch.attempt() == 1 {
+                            tokio::time::sleep(HOUR).await;
+                        }
+                        Ok(())
+                    }
+                }
+            })
+            .unwrap();
+        warm(&queue, &log).await;
+        let begin = tokio::time::Instant::now();
+        queue.push_all(1..=6).unwrap();
+        queue.flush().await.unwrap();
+        assert!(
+            (ms(100)..ms(105)).contains(&begin.elapsed()),
+            "{:?}",
+            begin.elapsed()
+        );
+        let seen: Vec<_> = lock(&log).iter().map(|&(_, n, item)| (item, n)).collect();
+        assert_eq!(
+            seen,
+            [(1, 1), (2, 1), (3, 1), (3, 2), (4, 1), (5, 1), (6, 1)]
+        );
+        assert!(queue.shutdown(HOUR).await.is_complete());
+    });
+}
+
+#[test]
+fn a_runtime_that_goes_in_the_middle_of_a_run_leaves_all_items() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let log = Log::default();
+    let queue = runtime.block_on(async {
+        let queue = one_by_one()
+            .spawn_fn({
+                let log = log.clone();
+                move |batch: Batch<usize>| {
+                    note(&log, &batch);
+                    async move {
+                        if batch[0] == 3 {
+                            std::future::pending::<()>().await;
+                        }
+                        Ok(())
+                    }
+                }
+            })
+            .unwrap();
+        warm(&queue, &log).await;
+        queue.push_all(1..=6).unwrap();
+        while lock(&log).last().is_none_or(|last| last.2 != 3) {
+            tokio::task::yield_now().await;
+        }
+        queue
+    });
+    drop(runtime);
+    let report = queue.shutdown_blocking(HOUR);
+    assert_eq!(report.returned, [3, 4, 5, 6]);
+    assert_eq!((report.delivered, report.lost), (102, 0));
+}
