@@ -135,6 +135,9 @@ impl<B: Buffer> Builder<B> {
     /// that is less, which is also the most that it can be. From 1; or `usize::MAX`, with which a
     /// batch is everything that waits.
     ///
+    /// A full batch leaves at once; where full batches follow one another faster than one in a
+    /// millisecond, within two milliseconds, since each wake of the flusher delays a push.
+    ///
     /// ```
     /// let builder = swaplane::Queue::<u8>::builder().max_batch_size(usize::MAX);
     /// ```
@@ -145,7 +148,9 @@ impl<B: Buffer> Builder<B> {
 
     /// How long the first item of a batch waits for more; 50 ms by default. With zero the sink
     /// gets whatever is there the moment it is free: no added latency when there is little to
-    /// do, and batches that grow with the load.
+    /// do, and batches that grow with the load. Its price is paid by pushes, each of which has to
+    /// wake the flusher if it sleeps; and where items come every few microseconds it does not
+    /// sleep, but keeps a core busy.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -10,9 +10,11 @@
 //!
 //! While something waits a timer is armed and pushes are silent; a full batch is told by the
 //! reports that leases make. When nothing waits the flusher parks: no timer, and the next push
-//! rings (see `barrier`). So it does while somebody is out of room, and if `max_delay` is zero.
+//! rings (see `barrier`). So it does while somebody is out of room, and if `max_delay` is zero. How
+//! soon it lets itself be woken hangs on the load (`pace`).
 
 pub(crate) mod deliver;
+mod pace;
 pub(crate) mod request;
 mod shared;
 mod shutdown;
@@ -28,13 +30,14 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use self::deliver::{Courier, Cut, Failed, Outcome, Worker};
+use self::pace::Pace;
 use self::request::Flushed;
 pub(crate) use self::shared::{Core, Shared};
 use self::shutdown::Drain;
 use self::waiting::Flush;
 use crate::batch::Reason;
 use crate::bounds::LONGEST;
-use crate::gate::{Gate, MOST_DOUBLINGS};
+use crate::gate::Gate;
 use crate::sink::Sink;
 use crate::source::{Collect, Cuts, Parked, Source};
 use crate::sync::{Arc, StdArc};
@@ -44,8 +47,6 @@ use crate::sync::{Arc, StdArc};
 const PLENTY: usize = 256;
 /// How often lanes are looked at for memory that they have no use for.
 const SWEEP: Duration = Duration::from_secs(1);
-/// How long we rest at most where more than one full batch is to wake us.
-const LOOK: Duration = Duration::from_millis(1);
 /// How soon to look again at a lane in which a push is in progress.
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
 /// How long a shutdown waits beyond its deadline for pushes in progress, and then for aborted
@@ -69,10 +70,7 @@ pub(crate) struct Flusher<B: Source, S> {
     tick: Option<Instant>,
     /// The last collection found plenty.
     plenty: bool,
-    /// How often the one full batch is doubled for which we are to be woken; where it is, until
-    /// when we rest at most.
-    doublings: usize,
-    look: Option<Instant>,
+    pace: Pace,
     /// When to look for unused memory.
     sweep: Option<Instant>,
     /// How often in a row a push was in progress when we meant to sleep.
@@ -115,8 +113,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
             turn: 0,
             tick: None,
             plenty: false,
-            doublings: 0,
-            look: None,
+            pace: Pace::default(),
             sweep: None,
             busy: 0,
             stage: Stage::Open,
@@ -324,6 +321,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         let n = core.collector.collect(worker, max, &mut items);
         let rest = core.collector.held_back(worker);
         self.plenty = n >= PLENTY;
+        self.pace.has_found();
         if n < max && rest == 0 {
             self.due[worker] = None;
         }
@@ -482,6 +480,10 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         if self.stage == Stage::Closing {
             soon = Some(self.busy_pause().await);
         } else if self.stage == Stage::Open {
+            if self.core().workers.iter().all(Worker::is_done) && self.pace.lingers() {
+                self.core().collector.unpark();
+                return tokio::task::yield_now().await;
+            }
             match self.look_out() {
                 Parked::Found => return,
                 Parked::Busy => soon = Some(self.busy_pause().await),
@@ -496,7 +498,14 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         }
         let sweep = self.sweep.filter(|_| idle || self.tick.is_some());
         let until = self.core().workers.iter().filter_map(Worker::until).min();
-        let wake = [soon, self.tick, self.look, until, self.deadline, sweep];
+        let wake = [
+            soon,
+            self.tick,
+            self.pace.look(),
+            until,
+            self.deadline,
+            sweep,
+        ];
         let wake = wake.into_iter().flatten().min();
         match (self.timer.as_mut().as_pin_mut(), wake) {
             (Some(timer), Some(at)) => timer.reset(at),
@@ -504,6 +513,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         }
         let bell = self.gate().bell.clone();
         let mut rung = pin!(bell.notified());
+        let begun = Instant::now();
         let mut woken = false;
         poll_fn(|context| {
             let mut news = self.poll_workers(context);
@@ -515,7 +525,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
             if news { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-        self.pace_rests(woken);
+        self.end_rest(woken, begun.elapsed());
         if self.sweep.is_some_and(|at| at <= Instant::now()) {
             self.sweep = None;
             let core = self.core();
@@ -525,23 +535,17 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         }
     }
 
-    /// Where by the time that we are awake twice as much waits as was to wake us, waits for that
-    /// much next time; but not for long.
-    fn pace_rests(&mut self, woken: bool) {
-        let most = self.shared.config.capacity / 4;
-        let more = (self.doublings + 1).min(MOST_DOUBLINGS);
-        let batches = 1 << more;
-        if woken
-            && self.shared.config.max_batch_size().saturating_mul(batches) <= most
-            && self
-                .workers()
-                .any(|worker| self.gate().seem_full(worker, more))
-        {
-            self.doublings = more;
-        } else if self.look.is_some_and(|at| at <= Instant::now()) {
-            self.doublings = 0;
+    fn end_rest(&mut self, woken: bool, lasted: Duration) {
+        if self.is_adaptive() {
+            return self.pace.end_adaptive_rest(woken, lasted);
         }
-        self.look = None;
+        let config = &self.shared.config;
+        // A quarter of the capacity may wait, though nothing is in flight.
+        let most = config.capacity / 4 / config.max_batch_size();
+        let most = most.checked_ilog2().unwrap_or(0) as usize;
+        let (gate, workers) = (self.shared.source.gate(), self.workers());
+        let seems_full = |doublings| workers.clone().any(|it| gate.seem_full(it, doublings));
+        self.pace.end_rest(woken, lasted, most, seems_full);
     }
 
     /// Sees to it that we learn of whatever has to be done while we sleep.
@@ -563,7 +567,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         for worker in self.workers() {
             if !self.core().workers[worker].is_idle() {
                 self.gate().want_not(worker);
-            } else if self.gate().want(worker, self.doublings) {
+            } else if self.gate().want(worker, self.pace.doublings()) {
                 let collector = &mut self.core().collector;
                 let waits = collector.available(worker) + collector.held_back(worker);
                 if self.is_full(worker, waits) {
@@ -571,7 +575,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
                 }
             }
         }
-        self.look = (self.doublings > 0).then(|| Instant::now() + LOOK);
+        self.pace.begin_rest();
         Parked::Idle
     }
 

@@ -1,0 +1,168 @@
+//! How long the flusher rests. A wake costs whoever rings, and the flusher, more than a small
+//! batch does: so under a steady load it asks to be woken for more, or does not go to sleep.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::gate::MOST_DOUBLINGS;
+
+/// How long a rest is at most in which more than one full batch is to wake us.
+const LOOK: Duration = Duration::from_millis(2);
+/// This many short rests in a row are no accident.
+const MANY: u32 = 8;
+/// A rest in adaptive mode that was not worth a wake.
+const SHORT: Duration = Duration::from_micros(100);
+/// How often to look around instead: for somewhat less.
+const LINGER: u32 = 200;
+
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    /// How often the one full batch is doubled that is to wake us.
+    doublings: usize,
+    /// Where it is: when to look for what waits at the latest.
+    look: Option<Instant>,
+    short_rests: u32,
+    /// How often to look around before the next rest.
+    linger: u32,
+}
+
+impl Pace {
+    pub(super) fn doublings(&self) -> usize {
+        self.doublings
+    }
+
+    /// When to end the rest that begins, because of the doublings.
+    pub(super) fn look(&self) -> Option<Instant> {
+        self.look
+    }
+
+    pub(super) fn begin_rest(&mut self) {
+        self.look = (self.doublings > 0).then(|| Instant::now() + LOOK);
+    }
+
+    /// After a rest with a delay, which a bell ended or did not. Where full batches wake us soon,
+    /// again and again, asks for more of them at a time, but no more than `most` doublings: a full
+    /// batch may wait `LOOK` then. At once where twice as much waits by now.
+    pub(super) fn end_rest(
+        &mut self,
+        woken: bool,
+        lasted: Duration,
+        most: usize,
+        seems_full: impl Fn(usize) -> bool,
+    ) {
+        let looked = self.look.take().is_some_and(|at| at <= Instant::now());
+        if woken && seems_full(self.doublings) {
+            let more = self.doublings + 1;
+            if self.is_one_of_many(lasted < LOOK / 2) || seems_full(more) {
+                self.doublings = more.min(most).min(MOST_DOUBLINGS);
+            }
+        } else if looked {
+            let less = self.doublings.saturating_sub(1);
+            self.doublings = if seems_full(less) { less } else { 0 };
+        }
+    }
+
+    /// After a rest without a delay. Where single items wake us at once, again and again, looks
+    /// around for a while before the next rest.
+    pub(super) fn end_adaptive_rest(&mut self, woken: bool, lasted: Duration) {
+        if self.is_one_of_many(woken && lasted < SHORT) {
+            self.linger = LINGER;
+        }
+    }
+
+    fn is_one_of_many(&mut self, short: bool) -> bool {
+        self.short_rests = if short { self.short_rests + 1 } else { 0 };
+        let many = self.short_rests >= MANY;
+        if many {
+            self.short_rests = 0;
+        }
+        many
+    }
+
+    /// Whether to look around rather than to rest.
+    pub(super) fn lingers(&mut self) -> bool {
+        let lingers = self.linger > 0;
+        self.linger = self.linger.saturating_sub(1);
+        lingers
+    }
+
+    /// It was worth it.
+    pub(super) fn has_found(&mut self) {
+        if self.linger > 0 {
+            self.linger = LINGER;
+        }
+    }
+}
+
+#[cfg(all(test, not(swaplane_loom)))]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_micros(10);
+
+    /// Rests, each ended soon by `batches`.
+    fn rests(pace: &mut Pace, n: u32, batches: usize) {
+        for _ in 0..n {
+            pace.begin_rest();
+            pace.end_rest(true, SOON, 3, |doublings| batches >= 1 << doublings);
+        }
+    }
+
+    fn runtime() -> tokio::runtime::Runtime {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_time().start_paused(true).build().unwrap()
+    }
+
+    #[test]
+    fn a_steady_load_is_looked_at_less_often_and_a_single_batch_at_once() {
+        let mut pace = Pace::default();
+        rests(&mut pace, MANY - 1, 1);
+        assert_eq!(pace.doublings(), 0);
+        rests(&mut pace, 1, 1);
+        assert_eq!(pace.doublings(), 1);
+    }
+
+    #[test]
+    fn too_much_at_once_counts_at_once_up_to_the_limit() {
+        let mut pace = Pace::default();
+        rests(&mut pace, 1, 2);
+        assert_eq!(pace.doublings(), 1);
+        rests(&mut pace, 9, 1000);
+        assert_eq!(pace.doublings(), 3);
+    }
+
+    #[test]
+    fn a_look_that_finds_little_ends_it() {
+        runtime().block_on(async {
+            let mut pace = Pace::default();
+            rests(&mut pace, 2, 1000);
+            for (waiting, left) in [(2, 1), (0, 0)] {
+                pace.begin_rest();
+                let at = pace.look().expect("there are doublings");
+                tokio::time::sleep_until(at).await;
+                pace.end_rest(false, LOOK, 3, |doublings| waiting >= 1 << doublings);
+                assert_eq!(pace.doublings(), left);
+            }
+            pace.begin_rest();
+            assert_eq!(pace.look(), None);
+        });
+    }
+
+    #[test]
+    fn lingers_as_long_as_it_pays() {
+        let mut pace = Pace::default();
+        for _ in 0..MANY {
+            assert!(!pace.lingers());
+            pace.end_adaptive_rest(true, SOON);
+        }
+        for _ in 0..3 {
+            assert!((1..LINGER).all(|_| pace.lingers()));
+            pace.has_found();
+        }
+        assert!((0..LINGER).all(|_| pace.lingers()));
+        assert!(!pace.lingers());
+        pace.has_found();
+        assert!(!pace.lingers());
+    }
+}
