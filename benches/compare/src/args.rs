@@ -13,7 +13,7 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(version)]
 pub struct Args {
-    /// Cases to run [default: all of them, which takes about two hours]: how their names begin; `*` stands for anything
+    /// Cases to run [default: all of them, which takes about an hour]: how their names begin; `*` stands for anything
     #[arg(value_name = "CASE")]
     pub cases: Vec<String>,
 
@@ -29,9 +29,25 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
-    /// Write a chart of all ratios, ratios.svg, into this directory
+    /// Write a chart of the ratios, ratios.svg, into this directory; without CASE of the main ones
     #[arg(long, value_name = "DIR")]
     pub svg: Option<PathBuf>,
+
+    /// Write all rows as Markdown, with a reason for each that is lost
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
+
+    /// Measure nothing: take the rows from what --json has written
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
+}
+
+impl Args {
+    /// Whether a case is asked for.
+    pub fn selects(&self, name: &str) -> bool {
+        let mut patterns = self.cases.iter();
+        self.cases.is_empty() || patterns.any(|pattern| selects(pattern, name))
+    }
 }
 
 /// Whether a pattern selects a name: as its beginning, with `*` for anything.

@@ -7,9 +7,9 @@ use std::{
 };
 
 use rustix::time::{ClockId, clock_gettime};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Machine {
     pub cpu: String,
     pub cores: usize,
@@ -32,7 +32,8 @@ impl Machine {
         }
     }
 
-    pub fn print(&self) {
+    /// What it is, and what it cannot show.
+    pub fn describe(&self) -> [String; 2] {
         let Self {
             cpu,
             cores,
@@ -40,11 +41,13 @@ impl Machine {
             rustc,
             commit,
         } = self;
-        println!("{cpu}, {cores} cores, {kernel}, {rustc}, commit {commit}");
-        println!(
-            "{cores} cores cannot show how anything scales beyond {cores}: with more threads they \
-             take turns."
-        );
+        [
+            format!("{cpu}, {cores} cores, {kernel}, {rustc}, commit {commit}"),
+            format!(
+                "{cores} cores cannot show how anything scales beyond {cores}: with more threads \
+                 they take turns."
+            ),
+        ]
     }
 }
 

@@ -1,6 +1,7 @@
 //! Measures swaplane side by side with what else one would use, in one process.
 //!
-//! `cargo run --release -p compare -- [--quick] [--list] [--json FILE] [--svg DIR] [CASE…]`
+//! `cargo run --release -p compare -- [--quick] [--list] [--json FILE] [--svg DIR] [--markdown FILE]
+//! [--from FILE] [CASE…]`
 //!
 //! Exit status: 0 if everything was measured, 1 if a file could not be written, 2 if nothing was
 //! measured because an argument was wrong. Items that are lost or wrong end it with a panic.
@@ -12,9 +13,11 @@ mod crew;
 mod item;
 mod keys;
 mod machine;
+mod markdown;
 mod ours;
 mod pair;
 mod peers;
+mod reasons;
 mod row;
 mod solo;
 mod stats;
@@ -26,10 +29,11 @@ mod tally;
 use std::{error::Error, fs, process::ExitCode};
 
 use clap::Parser;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    args::{Args, selects},
+    args::Args,
+    cases::Case,
     machine::{Machine, Usage},
     pair::Plan,
     row::Row,
@@ -38,13 +42,8 @@ use crate::{
 fn main() -> ExitCode {
     let args = Args::parse();
     let mut cases = cases::all();
-    if !args.cases.is_empty() {
-        cases.retain(|case| {
-            args.cases
-                .iter()
-                .any(|pattern| selects(pattern, &case.name))
-        });
-    } else if args.quick {
+    cases.retain(|case| args.selects(&case.name));
+    if args.cases.is_empty() && args.quick {
         cases.retain(|case| case.quick);
     }
     if cases.is_empty() {
@@ -55,14 +54,40 @@ fn main() -> ExitCode {
         cases.iter().for_each(|case| println!("{}", case.name));
         return ExitCode::SUCCESS;
     }
-    let machine = Machine::of_this_run();
-    machine.print();
-    let plan = Plan::new(args.quick);
+    match measure(&args, cases) {
+        Ok(report) => {
+            table::print(&report.rows);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(args: &Args, cases: Vec<Case>) -> Result<Report, Box<dyn Error>> {
+    if let Some(file) = &args.from {
+        let text =
+            fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let mut report: Report =
+            serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+        let selected = |row: &Row| args.selects(&row.case);
+        report.rows.retain(selected);
+        report.write(args)?;
+        return Ok(report);
+    }
     let mut report = Report {
-        machine,
+        machine: Machine::of_this_run(),
         quick: args.quick,
         rows: Vec::new(),
     };
+    report
+        .machine
+        .describe()
+        .iter()
+        .for_each(|line| println!("{line}"));
+    let plan = Plan::new(args.quick);
     let count = cases.len();
     for (index, case) in cases.into_iter().enumerate() {
         eprintln!("{} of {count}: {}", index + 1, case.name);
@@ -72,16 +97,12 @@ fn main() -> ExitCode {
         rows.iter_mut().for_each(|row| row.others = others);
         report.rows.append(&mut rows);
         // After each case, so that a run that is stopped leaves what it has.
-        if let Err(error) = report.write(&args) {
-            eprintln!("error: {error}");
-            return ExitCode::FAILURE;
-        }
+        report.write(args)?;
     }
-    table::print(&report.rows);
-    ExitCode::SUCCESS
+    Ok(report)
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct Report {
     machine: Machine,
     /// Fewer pairs: noisy.
@@ -96,8 +117,13 @@ impl Report {
                 .map_err(|error| format!("{}: {error}", file.display()))?;
         }
         if let Some(directory) = &args.svg {
-            svg::write(&self.rows, directory)
+            let main = |row: &&Row| !args.cases.is_empty() || svg::is_main(&row.case);
+            svg::write(self.rows.iter().filter(main), directory)
                 .map_err(|error| format!("{}: {error}", directory.display()))?;
+        }
+        if let Some(file) = &args.markdown {
+            fs::write(file, markdown::document(&self.machine, &self.rows))
+                .map_err(|error| format!("{}: {error}", file.display()))?;
         }
         Ok(())
     }

@@ -14,7 +14,8 @@ const WARM_UP: usize = 3;
 /// Fewer pairs than this have no median worth the name.
 const FEWEST: usize = 10;
 
-const SLICE: Duration = Duration::from_millis(10);
+/// Of one thread.
+const SLICE: Duration = Duration::from_millis(5);
 
 /// How much is measured for a row.
 #[derive(Clone, Copy)]
@@ -27,10 +28,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Longer slices where many threads take turns: in a short one each would be done before the
-    /// next has begun.
+    /// Longer slices for several threads, the longer the more have to take turns: in a short one
+    /// each would be done before the next has begun.
     pub fn for_threads(self, threads: usize) -> Self {
-        let slice = if threads > 4 { SLICE * 2 } else { SLICE };
+        let slice = if threads > 4 { SLICE * 4 } else { SLICE * 2 };
         Self { slice, ..self }
     }
 
@@ -44,7 +45,7 @@ impl Plan {
         } else {
             Self {
                 pairs: 200,
-                longest: Duration::from_secs(30),
+                longest: Duration::from_secs(4),
                 slice: SLICE,
             }
         }

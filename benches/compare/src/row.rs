@@ -1,16 +1,16 @@
 //! A row of the result.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{pair::Outcome, stats::Estimate};
 
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Row {
     pub case: String,
     pub ours: String,
     pub peer: String,
     /// What `ours_value` and `peer_value` are.
-    pub unit: &'static str,
+    pub unit: String,
     pub ours_value: f64,
     pub peer_value: Option<f64>,
     /// Of the peer's to ours: above 1 we are better.
@@ -31,7 +31,7 @@ impl Row {
             case: case.to_owned(),
             ours,
             peer,
-            unit: "ns",
+            unit: "ns".to_owned(),
             ours_value: outcome.ours,
             peer_value: Some(outcome.peer),
             ratio: Some(outcome.ratio),
@@ -48,7 +48,7 @@ impl Row {
         case: &str,
         ours: &str,
         peer: &str,
-        unit: &'static str,
+        unit: &str,
         (ours_value, peer_value): (f64, f64),
         note: &str,
     ) -> Self {
@@ -56,7 +56,7 @@ impl Row {
             case: case.to_owned(),
             ours: ours.to_owned(),
             peer: peer.to_owned(),
-            unit,
+            unit: unit.to_owned(),
             ours_value,
             peer_value: Some(peer_value),
             ratio: None,
@@ -65,6 +65,15 @@ impl Row {
             disturbed: false,
             others: 0.0,
             note: note.to_owned(),
+        }
+    }
+
+    /// Whether the peer is better, beyond doubt.
+    pub fn is_lost(&self) -> bool {
+        match (self.ratio, self.peer_value) {
+            (Some(ratio), _) => ratio.high < 1.0,
+            (None, Some(peer)) => self.ours_value > peer,
+            (None, None) => false,
         }
     }
 

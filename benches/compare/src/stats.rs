@@ -1,12 +1,12 @@
 //! Medians, and how far they can be trusted.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How often a sample is drawn again for an interval.
 const RESAMPLES: usize = 1000;
 
 /// A median with its 95 % bootstrap interval.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     pub median: f64,
     pub low: f64,

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, fs, io, path::Path};
 
-use crate::{row::Row, stats::Estimate};
+use crate::{args::selects, row::Row, stats::Estimate};
 
 const ROW: usize = 20;
 const LABELS: usize = 400;
@@ -16,11 +16,30 @@ const STYLE: &str = "text { font: 12px sans-serif; fill: #777 } \
     .grid { stroke: #8886; stroke-width: 1 } .one { stroke: #888; stroke-width: 2 } \
     .whisker { stroke: #888; stroke-width: 1.5 }";
 
+/// What a chart of everything shows: each kind of work once, with all who do it.
+const MAIN: [&str; 12] = [
+    "push/collected-8192/writer/",
+    "push/alone/queue/",
+    "push/alone/keyed/hashed-mutex",
+    "e2e/16B/2/writer/",
+    "e2e/16B/8/writer/",
+    "keyed/uniform/2/",
+    "keyed/zipf/2/",
+    "burst/2/",
+    "map/put/puts/1k/zipf/2/",
+    "map/put/puts/100k/uniform/1/",
+    "map/put_newer/puts/100k/uniform/1/",
+    "map/put/sweeping/100k/uniform/2/",
+];
+
+pub fn is_main(case: &str) -> bool {
+    MAIN.iter().any(|pattern| selects(pattern, case))
+}
+
 /// Writes `ratios.svg`, if any row has a ratio.
-pub fn write(rows: &[Row], directory: &Path) -> io::Result<()> {
+pub fn write<'a>(rows: impl Iterator<Item = &'a Row>, directory: &Path) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     let ratios: Vec<(&str, Estimate)> = rows
-        .iter()
         .filter_map(|row| Some((&*row.case, row.ratio?)))
         .filter(|(_, ratio)| ratio.low > 0.0 && ratio.high.is_finite())
         .collect();

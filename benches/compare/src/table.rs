@@ -39,7 +39,7 @@ fn table(rows: &[Row]) -> Table {
             row.peer.clone(),
             ratio.unwrap_or_default(),
             interval.unwrap_or_default(),
-            row.unit.to_owned(),
+            row.unit.clone(),
             value(row.ours_value),
             row.peer_value.map(value).unwrap_or_default(),
             kept(row),
@@ -49,7 +49,7 @@ fn table(rows: &[Row]) -> Table {
     table
 }
 
-fn kept(row: &Row) -> String {
+pub fn kept(row: &Row) -> String {
     let mut text = match (row.kept, row.dropped) {
         (0, _) => String::new(),
         (kept, _) if row.disturbed => format!("{kept}, disturbed"),
@@ -64,7 +64,7 @@ fn kept(row: &Row) -> String {
 }
 
 /// Three significant digits.
-fn value(value: f64) -> String {
+pub fn value(value: f64) -> String {
     let digits = match value.abs() {
         0.0 => 0,
         x if x < 10.0 => 2,

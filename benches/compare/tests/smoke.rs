@@ -55,6 +55,21 @@ fn a_quick_run_writes_rows_and_a_chart() {
     }
     let svg = fs::read_to_string(dir.path().join("ratios.svg")).unwrap();
     assert!(svg.starts_with("<svg ") && svg.contains("<rect"));
+
+    let document = dir.path().join("results.md");
+    let again = compare()
+        .arg("--from")
+        .arg(&json)
+        .arg("--markdown")
+        .arg(&document)
+        .arg("e2e/")
+        .status()
+        .unwrap();
+    assert!(again.success());
+    let document = fs::read_to_string(&document).unwrap();
+    let rows = document.lines().filter(|line| line.starts_with("| e2e/"));
+    assert_eq!(rows.count(), 1, "{document}");
+    assert!(!document.contains("| push/"), "{document}");
 }
 
 #[test]

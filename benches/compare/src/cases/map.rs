@@ -81,10 +81,15 @@ fn one<V: Value, S: Store<V>>(cases: &mut Vec<Case>, prefix: &str, setup: Setup)
         && (setup.threads == 1 || (setup.threads == 2 && setup.timed == Timed::Sweeping));
     let name = format!("{prefix}/{}", S::NAME);
     cases.push(Case::new(name, quick, move |case, plan| {
+        let plan = if setup.threads > 2 {
+            plan.for_threads(setup.threads)
+        } else {
+            plan
+        };
         let keys: Arc<[u64]> = setup.spread.draw(setup.distinct, DRAWN).into();
         let mut ours = Updated::<V, Ours>::new(setup, Arc::clone(&keys));
         let mut peer = Updated::<V, Theirs<S>>::new(setup, keys);
-        let outcome = contest(plan.for_threads(setup.threads), &mut ours, &mut peer);
+        let outcome = contest(plan, &mut ours, &mut peer);
         let method = if V::NEWER {
             "Map::put_newer"
         } else {
