@@ -337,11 +337,12 @@ fn parked() {
 }
 
 pub(crate) const MUTANTS: Mutants = &[
-    ("map: pointer not checked", two_puts),
-    ("map: pointer checked outside the lock", two_puts),
-    ("map: a sealed flag instead of the pointer", two_swaps),
+    ("map: not checked", two_puts),
+    ("map: checked outside the lock", two_puts),
+    ("map: a sealed flag for each side instead", two_swaps),
     ("map: published after it is emptied", two_puts),
-    ("map: published without a fence", swapped),
+    ("map: published relaxed", swapped),
+    ("map: active read relaxed", swapped),
     ("map: nowhere for a moment", swapped),
     ("map: looked behind in the wrong order", swapped),
     ("map: swapped in before it is terminal", another_waits),

@@ -156,7 +156,7 @@
 //! back when it is dropped, however that comes about. So retries need neither `Clone` nor `Sync`.
 //!
 //! A **map** has partitions too, chosen by the hash of the key. Each has two sides, tables under the
-//! locks of a few shards (a `DashMap`), of which an `ArcSwap` says which is active. An update locks
+//! locks of a few shards (a `DashMap`), of which an atomic word says which is active. An update locks
 //! its shard of the active side, and then sees whether it still is the active one. The flusher
 //! publishes the other side first and then empties the shards of the old one, each in a step that
 //! takes no time; keys and versions stay to be compared with until their batches are terminal, and
@@ -168,6 +168,8 @@
 //! - Generation and flags are one word: a push that finds it as it was has nothing to look into.
 //! - Threads have small numbers of our own (`thread`) instead of those of a crate, so that the hand
 //!   over of a lane to the next thread rests on a lock that the models know.
+//! - Which side of a map is active is an index, not an `ArcSwap`: both live as long as the map, and
+//!   the check under the lock needs neither a count nor a locked instruction of its own.
 //! - What is swapped out of a map lies in a third table of its partition, so that the side is empty
 //!   and its memory ready. A version is looked for where entries move along: active side, other
 //!   side, third table, what is remembered. Never waiting on the way, since the sides may change

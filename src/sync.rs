@@ -218,7 +218,7 @@ mod imp {
         }
     }
 
-    /// The flag that a mutant believes in instead of a pointer.
+    /// The flag that a mutant believes in instead of the index of the active side.
     #[derive(Debug)]
     pub(crate) struct Sealed(AtomicBool);
 

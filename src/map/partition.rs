@@ -11,8 +11,8 @@
 //! ```
 //!
 //! Publishing decides: whoever locks a shard of the old side before the flusher does is in time, and
-//! whoever does so after sees the new pointer, since the lock comes between. Both sides live as long
-//! as the partition, so it does no harm that the same pointer comes back.
+//! whoever does so after sees that the other is active, since the lock comes between. Both sides live
+//! as long as the partition, so it does no harm that the same one comes back.
 //!
 //! A version is compared with what is held; where that has none, with what is swapped out, in the
 //! direction in which entries move: the other side, then `out`, then what is remembered. The
@@ -29,13 +29,12 @@ use super::entry::Held;
 use super::key::Hashed;
 use super::shards::{Exclusive, Shards};
 use super::tally::Tally;
-use crate::sync::{Arc, AtomicBool, AtomicUsize, Published, Sealed, broken, fence};
+use crate::sync::{AtomicBool, AtomicUsize, Sealed, broken, order};
 
 pub(crate) struct Partition<K: Eq, V> {
-    sides: [Arc<Side<K, V>>; 2],
-    active: Published<Side<K, V>>,
-    /// Which side is the active one, perhaps: saves a look at the wrong one.
-    hint: AtomicUsize,
+    /// Which side is the active one.
+    active: AtomicUsize,
+    sides: [Side<K, V>; 2],
     /// What is swapped out and not terminal: all of it while it is being taken, then the versions
     /// (and the values, if they are to be read).
     out: Shards<K, Held<V>>,
@@ -70,18 +69,14 @@ pub(crate) struct Contended;
 
 impl<K: Eq, V> Partition<K, V> {
     pub(crate) fn new(shards: usize) -> Self {
-        let side = || {
-            Arc::new(Side {
-                shards: Shards::new(shards),
-                tallies: (0..shards).map(|_| CachePadded::default()).collect(),
-                sealed: Sealed::new(),
-            })
+        let side = || Side {
+            shards: Shards::new(shards),
+            tallies: (0..shards).map(|_| CachePadded::default()).collect(),
+            sealed: Sealed::new(),
         };
-        let sides = [side(), side()];
         Self {
-            active: Published::new(sides[0].clone()),
-            sides,
-            hint: AtomicUsize::new(0),
+            active: AtomicUsize::new(0),
+            sides: [side(), side()],
             out: Shards::new(shards),
             behind: AtomicBool::new(false),
         }
@@ -91,9 +86,10 @@ impl<K: Eq, V> Partition<K, V> {
     #[inline(always)]
     pub(crate) fn enter(&self, hash: u64) -> Entered<'_, K, V> {
         let index = self.out.index(hash);
-        let mut side = self.hint.load(Relaxed);
+        // Relaxed: a guess.
+        let mut side = self.active.load(Relaxed);
         loop {
-            let early = broken("map: pointer checked outside the lock") && self.is_active(side);
+            let early = broken("map: checked outside the lock") && self.is_active(side);
             let shard = self.sides[side].shards.lock(index);
             if early || self.is_active(side) {
                 return Entered {
@@ -112,16 +108,14 @@ impl<K: Eq, V> Partition<K, V> {
     /// shard is not emptied until it is released.
     #[inline(always)]
     fn is_active(&self, side: usize) -> bool {
-        if broken("map: pointer not checked") {
+        if broken("map: not checked") {
             return true;
         }
-        if broken("map: a sealed flag instead of the pointer") {
+        if broken("map: a sealed flag for each side instead") {
             return !self.sides[side].sealed.get();
         }
-        let active = self.active.load() == Arc::as_ptr(&self.sides[side]);
-        // Acquire: pairs with the fence in `publish`, so that we see what is behind this side.
-        fence(Acquire);
-        active
+        // Acquire: pairs with the Release in `publish`, so that we see what is behind this side.
+        self.active.load(order("map: active read relaxed", Acquire)) == side
     }
 
     /// The version of a key behind the active side, of which a shard is entered.
@@ -243,19 +237,16 @@ impl<K: Eq, V> Partition<K, V> {
 
     fn publish(&self, side: usize) {
         self.sides[side].sealed.set(false);
-        if !broken("map: published without a fence") {
-            // Release: pairs with the fence in `is_active`.
-            fence(Release);
-        }
-        self.active.swap(&self.sides[side]);
+        // Release: pairs with the Acquire in `is_active`.
+        self.active
+            .store(side, order("map: published relaxed", Release));
         self.sides[1 - side].sealed.set(true);
-        self.hint.store(side, Relaxed);
     }
 
     fn empty(&self, side: usize, mut each: impl FnMut(&Tally)) {
         let Side {
             shards, tallies, ..
-        } = &*self.sides[side];
+        } = &self.sides[side];
         for (index, tally) in tallies.iter().enumerate() {
             let mut shard = shards.lock(index);
             each(tally);
