@@ -139,6 +139,7 @@ where
             out.exchange(&mut self.scratch.lock(shard));
         }
         Self::stage(&self.scratch, &mut self.workers[worker]);
+        partition.reuse(1 - active, &self.scratch);
         self.partitions[index] = Turn {
             active: 1 - active,
             out_until: Some(self.workers[worker].entered),

@@ -278,6 +278,15 @@ impl<K: Eq, V> Partition<K, V> {
         }
     }
 
+    /// Gives the side that is not active, which is empty, the memory of what was just emptied, and
+    /// its own in return: what was used last is used again first, while the caches have it.
+    pub(crate) fn reuse(&self, active: usize, emptied: &Shards<K, Held<V>>) {
+        let shards = &self.sides[1 - active].shards;
+        for index in 0..shards.amount() {
+            shards.lock(index).exchange(&mut emptied.lock(index));
+        }
+    }
+
     /// What is swapped out.
     pub(crate) fn out(&self) -> &Shards<K, Held<V>> {
         &self.out
