@@ -16,7 +16,7 @@ use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
-use self::entry::{Changes, Entries, Kind, Put};
+use self::entry::{Changes, Entries, Held, Kind, Put};
 use self::table::{Table, Updated};
 use crate::blocking::block_on;
 use crate::contain::drop_before;
@@ -173,7 +173,7 @@ where
     /// ```
     #[inline]
     pub fn put(&self, key: K, value: V) -> Result<(), PushError<(K, V)>> {
-        match self.table().update(key, None, value, Option::replace, Some) {
+        match self.table().update(key, None, value, Held::replace, Some) {
             Ok(updated) => {
                 updated.discard();
                 Ok(())
@@ -210,7 +210,7 @@ where
     #[inline]
     pub fn put_newer(&self, key: K, value: V, version: u64) -> Result<Put, PushError<(K, V)>> {
         let table = self.table();
-        match table.update(key, Some(version), value, Option::replace, Some) {
+        match table.update(key, Some(version), value, Held::replace, Some) {
             Ok(updated) => {
                 let put = match updated {
                     Updated::Inserted => Put::Inserted,
@@ -317,10 +317,7 @@ where
         update: V,
         fold: impl FnOnce(&mut V, V),
     ) -> Result<(), PushError<(K, V)>> {
-        let merge = |held: &mut Option<V>, update| match held {
-            Some(value) => fold(value, update),
-            None => *held = Some(update),
-        };
+        let merge = |held: &mut Held<V>, update| held.merge(update, fold);
         match self.table().update(key, None, update, merge, Some) {
             Ok(updated) => {
                 updated.discard();

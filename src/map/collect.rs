@@ -156,7 +156,7 @@ where
     /// all of them if their values can be read. What cannot be cloned is not known.
     fn keep(&self, out: &Shards<K, Held<V>>) {
         out.for_each(|key, held| {
-            if held.version.is_some() || self.table.copy().is_some() {
+            if held.past().version().is_some() || self.table.copy().is_some() {
                 if let Some((key, kept)) = Self::clone_of(self.table.copy(), key, held) {
                     let shard = self.scratch.index(key.hash);
                     self.scratch.lock(shard).insert(key, kept);
@@ -171,14 +171,9 @@ where
         held: &Held<V>,
     ) -> Option<(Hashed<K>, Held<V>)> {
         let key = contain("the clone of a key", || key.clone())?;
-        let value = copy.zip(held.value.as_ref());
+        let value = copy.zip(held.value());
         let value = value.and_then(|(copy, value)| contain("the clone of a value", || copy(value)));
-        let kept = Held {
-            value,
-            version: held.version,
-            updates: held.updates,
-        };
-        Some((key, kept))
+        Some((key, Held::new(value, *held.past())))
     }
 
     /// Keeps an entry that is about to leave in place of an older one that is out, which is to be
@@ -203,8 +198,10 @@ where
         for shard in 0..scratch.amount() {
             let mut scratch = scratch.lock(shard);
             let held = scratch.drain();
-            let items =
-                held.map(|(key, held)| M::item(key.key, held.value, held.version, held.updates));
+            let items = held.map(|(key, held)| {
+                let past = *held.past();
+                M::item(key.key, held.into_value(), past.version(), past.updates())
+            });
             line.staged.extend(items);
         }
         line.entered += (line.staged.len() - before) as u64;
@@ -259,7 +256,9 @@ where
             };
             let mut forgotten = Vec::new();
             versions.for_each(|key, held| {
-                let Some(version) = held.version else { return };
+                let Some(version) = held.past().version() else {
+                    return;
+                };
                 let note = || remembered.note(key.clone(), version);
                 forgotten.extend(contain("the clone or comparison of a key", note).flatten());
             });

@@ -124,7 +124,7 @@ impl<K: Eq, V> Partition<K, V> {
         place: Place,
         key: &Hashed<K>,
     ) -> Result<Option<u64>, Contended> {
-        self.find_behind(place, key.hash, &key.key, |held| held.version)
+        self.find_behind(place, key.hash, &key.key, |held| held.past().version())
             .map(Option::flatten)
     }
 

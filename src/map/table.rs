@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crossbeam_utils::CachePadded;
 
-use super::entry::Held;
+use super::entry::{Held, Past};
 use super::key::Hashed;
 use super::partition::Partition;
 use super::remembered::Remembered;
@@ -115,7 +115,7 @@ where
         key: K,
         version: Option<u64>,
         cargo: C,
-        merge: impl FnOnce(&mut Option<V>, C) -> R,
+        merge: impl FnOnce(&mut Held<V>, C) -> R,
         begin: impl FnOnce(C) -> Option<V>,
     ) -> Outcome<K, C, R> {
         // Before any lock: this is code of the user's.
@@ -134,7 +134,7 @@ where
             let place = entered.place;
             let held = entered.shard.get_mut(hash, |other| *other == key);
             if let Some(version) = version {
-                let floor = match held.as_ref().and_then(|held| held.version) {
+                let floor = match held.as_ref().and_then(|held| held.past().version()) {
                     Some(held) => Some(held),
                     None => match partition.version_behind(place, &key) {
                         Ok(Some(behind)) => Some(behind),
@@ -152,9 +152,8 @@ where
                 }
             }
             if let Some(held) = held {
-                let rest = merge(&mut held.value, cargo);
-                held.version = version.or(held.version);
-                held.updates += 1;
+                let rest = merge(held, cargo);
+                held.past_mut().update(version);
                 entered.tally.merge(version.is_some());
                 drop(entered);
                 return Ok(Updated::Merged(rest, key.key));
@@ -170,11 +169,7 @@ where
                     return Err((Refused::Full, key.key, cargo));
                 }
             }
-            let held = Held {
-                value: begin(cargo),
-                version,
-                updates: 0,
-            };
+            let held = Held::new(begin(cargo), Past::new(version));
             entered.shard.insert(key, held);
             entered.tally.begin(version.is_some());
             drop(entered);
@@ -205,7 +200,7 @@ where
         self.shrunk.store(true, Relaxed);
         self.gate.take_off(home, 1);
         self.gate.credits.give_back(1);
-        drop_before(key, held.value)
+        drop_before(key, held.into_value())
     }
 
     /// Shows the value of a key: the one that is held, or, where values can be read there, the one
@@ -217,7 +212,7 @@ where
     {
         let (hash, home) = self.locate(key);
         let partition = &*self.list[home];
-        let look = |held: &Held<V>| held.value.as_ref().map(&look);
+        let look = |held: &Held<V>| held.value().map(&look);
         let backoff = Backoff::new();
         loop {
             match partition.look_up(hash, key, self.copy.is_some(), look) {
