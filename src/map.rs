@@ -90,6 +90,8 @@ where
     M: Kind,
 {
     handle: Arc<Handle<Table<K, V, S, M>>>,
+    /// The handle's source: two steps nearer, which an update would wait for.
+    table: Arc<Table<K, V, S, M>>,
 }
 
 /// A [`Map`] for those who keep a copy of their state elsewhere: its sink gets every
@@ -127,6 +129,7 @@ where
     fn clone(&self) -> Self {
         Self {
             handle: self.handle.clone(),
+            table: self.table.clone(),
         }
     }
 }
@@ -140,13 +143,14 @@ where
 {
     pub(crate) fn new(shared: Arc<Shared<Table<K, V, S, M>>>) -> Self {
         Self {
+            table: shared.source.clone(),
             handle: Handle::new(shared),
         }
     }
 
     #[inline(always)]
     fn table(&self) -> &Table<K, V, S, M> {
-        &self.handle.source
+        &self.table
     }
 
     /// Puts a value: the last write wins. Keeps the version of an entry that is held. Never waits
