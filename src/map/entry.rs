@@ -184,7 +184,12 @@ impl<V> Held<V> {
     #[inline(always)]
     pub(crate) fn past_mut(&mut self) -> &mut Past {
         match self {
-            Self::Value(_, past) | Self::Nothing(past) => past,
+            Self::Value(_, past) => past,
+            Self::Nothing(past) => {
+                // A branch, or the update would wait for where it has to write.
+                rare();
+                past
+            }
         }
     }
 
@@ -228,8 +233,14 @@ impl<V> Held<V> {
     }
 }
 
-/// The newest version that was put, if any, and how many updates were merged.
+#[cold]
+fn rare() {}
+
+/// The newest version that was put, if any, and how many updates were merged. In this order, so that
+/// `marks`, which an update reads, is the last word of an entry as the key is the first: if they
+/// lie in two cache lines, both are fetched at once.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub(crate) struct Past {
     /// 0 while there is none.
     version: u64,
