@@ -15,12 +15,13 @@ use std::hash::{BuildHasher, Hash};
 /// assert_eq!(hasher.hash_one("key"), hasher.hash_one("key"));
 /// assert_ne!(hasher.hash_one("key"), swaplane::RandomState::default().hash_one("key"));
 /// ```
+// Not `quality`, which is this with a last round of mixing: `hash` has one for any hasher.
 #[derive(Clone, Debug, Default)]
-pub struct RandomState(foldhash::quality::RandomState);
+pub struct RandomState(foldhash::fast::RandomState);
 
 impl BuildHasher for RandomState {
     #[doc(hidden)]
-    type Hasher = <foldhash::quality::RandomState as BuildHasher>::Hasher;
+    type Hasher = <foldhash::fast::RandomState as BuildHasher>::Hasher;
 
     #[inline(always)]
     fn build_hasher(&self) -> Self::Hasher {
