@@ -4,7 +4,7 @@ use std::{hash::BuildHasher, thread};
 
 use crossbeam_utils::CachePadded;
 use dashmap::DashMap;
-use foldhash::quality::RandomState as Foldhash;
+use foldhash::fast::RandomState as Foldhash;
 use hashbrown::HashTable;
 use parking_lot::Mutex;
 
