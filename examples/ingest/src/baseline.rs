@@ -10,11 +10,11 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use common::{database::Place, stop::Stop};
 
 use crate::{
     reader,
-    stop::Stop,
-    store::{Place, Row, Store},
+    store::{Row, Store},
 };
 
 const FOR: Duration = Duration::from_secs(2);

@@ -14,7 +14,6 @@ mod reader;
 mod report;
 mod sink;
 mod source;
-mod stop;
 mod store;
 
 use std::{
@@ -25,11 +24,14 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use common::{
+    database::{self, Place},
+    stop::{self, Stop},
+};
 use swaplane::Queue;
 
 use crate::{
-    args::Args, producers::Producers, report::Report, sink::SqliteSink, stop::Stop, store::Place,
-    store::Row, store::Store,
+    args::Args, producers::Producers, report::Report, sink::SqliteSink, store::Row, store::Store,
 };
 
 /// How long the sink may take for what is still buffered at the end.
@@ -66,7 +68,7 @@ struct Job {
 
 fn prepare(args: &Args) -> Result<Job> {
     let stop = Arc::new(Stop::default());
-    let place = Place::new(args.db.as_deref())?;
+    let place = Place::new(args.db.as_deref(), "ingest")?;
     let store = Store::open(place.database())
         .with_context(|| format!("cannot use {} as the database", place.database().display()))?;
     let store = Arc::new(Mutex::new(store));
@@ -98,7 +100,7 @@ fn run(args: &Args, job: Job) -> Result<Report> {
     } = job;
     let input = args.input();
     let found = source::find(&input.paths, &stop);
-    let rows_before = store::lock(&store).count()?;
+    let rows_before = database::lock(&store).count()?;
     let bar = progress::bar(found.bytes(), &queue);
 
     let started = Instant::now();
@@ -120,7 +122,7 @@ fn run(args: &Args, job: Job) -> Result<Report> {
     bar.finish_and_clear();
 
     let (rows, settings) = {
-        let store = store::lock(&store);
+        let store = database::lock(&store);
         (
             store.count()?.saturating_sub(rows_before),
             store.settings()?,
@@ -139,7 +141,7 @@ fn run(args: &Args, job: Job) -> Result<Report> {
         elapsed,
         per_row,
         settings,
-        place: place.describe(),
+        place: place.describe("--db"),
         stopped: stop.why(),
     })
 }

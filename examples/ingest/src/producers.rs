@@ -14,10 +14,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use common::stop::Stop;
 use indicatif::ProgressBar;
 use swaplane::{PushError, Queue, Writer};
 
-use crate::{reader, source::File, stop::Stop, store::Row};
+use crate::{reader, source::File, store::Row};
 
 /// How long readers that should stop may still wait for room in the buffer.
 const GRACE: Duration = Duration::from_secs(5);

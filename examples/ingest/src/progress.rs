@@ -6,10 +6,11 @@ use std::{
     time::Duration,
 };
 
+use common::figures::grouped;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use swaplane::Queue;
 
-use crate::{report::grouped, store::Row};
+use crate::store::Row;
 
 /// Shows the bytes read, the rows written, and how many rows are in between. Only on a terminal.
 pub fn bar(bytes: u64, queue: &Queue<Row>) -> ProgressBar {

@@ -6,9 +6,13 @@ use std::{
 };
 
 use comfy_table::{Table, presets};
+use common::{
+    figures::{grouped, mean_fill},
+    stop::Why,
+};
 use swaplane::{ShutdownReport, Stats};
 
-use crate::{baseline::Baseline, producers::Tally, stop::Why, store::Row};
+use crate::{baseline::Baseline, producers::Tally, store::Row};
 
 pub struct Report {
     pub input: String,
@@ -88,7 +92,7 @@ impl Report {
         row("Rows in the database", grouped(self.rows));
         row("Lossy lines", grouped(self.tally.lossy));
         row("Batches", grouped(self.stats.batches));
-        row("Mean fill", self.mean_fill());
+        row("Mean fill", mean_fill(&self.stats, self.batch_size, "rows"));
         row("Attempts", grouped(self.stats.attempts));
         row("Time", format!("{:.2} s", self.elapsed.as_secs_f64()));
         row("Rows per second", grouped(self.rows_per_second() as u64));
@@ -98,19 +102,6 @@ impl Report {
         row("Both with", self.settings.clone());
         row("Reading ended", self.ended().to_owned());
         table
-    }
-
-    fn mean_fill(&self) -> String {
-        if self.stats.batches == 0 {
-            return "–".to_owned();
-        }
-        let fill = self.stats.delivered as f64 / self.stats.batches as f64;
-        let size = self.batch_size;
-        let percent = 100.0 * fill / size as f64;
-        format!(
-            "{fill:.1} rows ({percent:.1} % of {})",
-            grouped(size as u64)
-        )
     }
 
     fn rows_per_second(&self) -> f64 {
@@ -143,37 +134,6 @@ impl Report {
             Some(Why::SinkFailed(_)) => "early, the database failed",
             None if self.tally.capped => "early, at --max-lines",
             None => "at the end of the last file",
-        }
-    }
-}
-
-/// 1234567 as 1,234,567.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() * 4 / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::grouped;
-
-    #[test]
-    fn digits_are_grouped_by_three() {
-        let cases = [
-            (0, "0"),
-            (999, "999"),
-            (1_000, "1,000"),
-            (12_345_678, "12,345,678"),
-        ];
-        for (number, text) in cases {
-            assert_eq!(grouped(number), text);
         }
     }
 }

@@ -6,14 +6,12 @@ use std::{
     time::Duration,
 };
 
+use common::{database, stop::Stop};
 use rusqlite::ErrorCode;
 use swaplane::{Batch, Retry, Sink, SinkError};
 use tokio::task::spawn_blocking;
 
-use crate::{
-    stop::Stop,
-    store::{self, Row, Store},
-};
+use crate::store::{Row, Store};
 
 /// A transaction cannot be called off, so this is only for a disk that hangs.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -65,7 +63,7 @@ impl Inner {
         if committed.contains(&batch.id()) {
             return Ok(());
         }
-        match store::lock(&self.store).insert(batch) {
+        match database::lock(&self.store).insert(batch) {
             Ok(()) => {
                 committed.insert(batch.id());
                 Ok(())

@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
+use common::stop::Stop;
 use walkdir::WalkDir;
-
-use crate::stop::Stop;
 
 pub struct File {
     pub path: PathBuf,

@@ -1,20 +1,11 @@
-//! The database: its place, its settings, its table. Both the sink and the comparison use it, so
-//! they differ only in how many rows a transaction has.
+//! The table.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{path::Path, sync::Arc};
 
-use anyhow::{Context, Result};
+use common::database;
 use rusqlite::{Connection, params};
-use tempfile::TempDir;
 
 use crate::reader::Line;
-
-/// How long SQLite itself waits for another program that has the database locked.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub struct Row {
     path: Arc<str>,
@@ -36,23 +27,8 @@ pub struct Store {
 
 impl Store {
     pub fn open(file: &Path) -> rusqlite::Result<Self> {
-        let connection = Connection::open(file)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        // With a write-ahead log and `FULL`, a commit waits for the disk exactly once.
-        connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
-        connection.pragma_update(None, "synchronous", "full")?;
-        connection.execute_batch(
-            "CREATE TABLE IF NOT EXISTS lines (
-                 path   TEXT    NOT NULL,
-                 number INTEGER NOT NULL,
-                 text   TEXT    NOT NULL,
-                 lossy  INTEGER NOT NULL
-             )",
-        )?;
-        let store = Self { connection };
-        // A table of that name with other columns should be known now, not at the first batch.
-        store.connection.prepare_cached(INSERT)?;
-        Ok(store)
+        let connection = database::open(file, TABLE, INSERT)?;
+        Ok(Self { connection })
     }
 
     /// Writes all rows in one transaction, or none.
@@ -73,84 +49,17 @@ impl Store {
             .map(|count| count as u64)
     }
 
-    /// As SQLite reports them: not every file system can have the journal mode asked for.
     pub fn settings(&self) -> rusqlite::Result<String> {
-        let ask = |pragma| {
-            self.connection
-                .pragma_query_value(None, pragma, |row| row.get(0))
-        };
-        let journal: String = ask("journal_mode")?;
-        let synchronous: i64 = self
-            .connection
-            .pragma_query_value(None, "synchronous", |row| row.get(0))?;
-        let synchronous = match synchronous {
-            0 => "off",
-            1 => "normal",
-            2 => "full",
-            _ => "extra",
-        };
-        Ok(format!("journal {journal}, synchronous {synchronous}"))
+        database::settings(&self.connection)
     }
 }
+
+const TABLE: &str = "
+    CREATE TABLE IF NOT EXISTS lines (
+        path   TEXT    NOT NULL,
+        number INTEGER NOT NULL,
+        text   TEXT    NOT NULL,
+        lossy  INTEGER NOT NULL
+    )";
 
 const INSERT: &str = "INSERT INTO lines (path, number, text, lossy) VALUES (?1, ?2, ?3, ?4)";
-
-/// A transaction that was cut short by a panic was rolled back, so the connection is still good.
-pub fn lock(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
-    store.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Where the database is. The comparison's database is next to it, to be on the same disk.
-pub struct Place {
-    database: PathBuf,
-    temporary: TempDir,
-    keep: bool,
-}
-
-impl Place {
-    pub fn new(db: Option<&Path>) -> Result<Self> {
-        let mut temporary = tempfile::Builder::new();
-        temporary.prefix(".ingest-");
-        Ok(match db {
-            Some(file) => {
-                let directory = match file.parent() {
-                    Some(parent) if parent != Path::new("") => parent,
-                    _ => Path::new("."),
-                };
-                Self {
-                    database: file.to_owned(),
-                    temporary: temporary
-                        .tempdir_in(directory)
-                        .with_context(|| format!("cannot write to {}", directory.display()))?,
-                    keep: true,
-                }
-            }
-            None => {
-                let temporary = temporary
-                    .tempdir()
-                    .context("cannot make a temporary directory")?;
-                Self {
-                    database: temporary.path().join("lines.db"),
-                    temporary,
-                    keep: false,
-                }
-            }
-        })
-    }
-
-    pub fn database(&self) -> &Path {
-        &self.database
-    }
-
-    pub fn comparison(&self) -> PathBuf {
-        self.temporary.path().join("comparison.db")
-    }
-
-    pub fn describe(&self) -> String {
-        if self.keep {
-            return self.database.display().to_string();
-        }
-        let directory = self.temporary.path().parent().unwrap_or(Path::new("/"));
-        format!("temporary, in {}", directory.display())
-    }
-}

@@ -6,12 +6,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use common::{database::Place, stop::Stop};
 
 use crate::{
     devices::{Devices, State},
     gateway::Gateway,
-    stop::Stop,
-    store::{Place, Store},
+    store::Store,
 };
 
 const FOR: Duration = Duration::from_secs(1);

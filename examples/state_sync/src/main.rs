@@ -17,7 +17,6 @@ mod progress;
 mod random;
 mod report;
 mod sink;
-mod stop;
 mod store;
 
 use std::{
@@ -28,6 +27,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use common::{
+    database::{self, Place},
+    stop::{self, Stop},
+};
 use swaplane::Map;
 
 use crate::{
@@ -38,8 +41,7 @@ use crate::{
     random::Random,
     report::Report,
     sink::{Counters, SqliteSink},
-    stop::Stop,
-    store::{Place, Store},
+    store::Store,
 };
 
 /// How long the sink may take for what is still buffered at the end.
@@ -112,7 +114,7 @@ fn prepare(args: &Args) -> Result<Job> {
 }
 
 fn open(database: Option<&Path>) -> Result<(Place, Store, Readings)> {
-    let place = Place::new(database)?;
+    let place = Place::new(database, "state_sync")?;
     let store = Store::open(place.database())?;
     let before = store.readings()?;
     Ok((place, store, before))
@@ -141,7 +143,7 @@ fn run(args: &Args, job: Job) -> Result<Report> {
     bar.finish_and_clear();
 
     let (database, settings) = {
-        let store = store::lock(&store);
+        let store = database::lock(&store);
         (store.readings()?, store.settings()?)
     };
     let per_update = baseline::measure(&place, &sample(args), &stop)?;
@@ -159,7 +161,7 @@ fn run(args: &Args, job: Job) -> Result<Report> {
         elapsed,
         per_update,
         settings,
-        place: place.describe(),
+        place: place.describe("--database"),
         stopped: stop.why(),
     })
 }

@@ -10,13 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use common::stop::Stop;
 use indicatif::ProgressBar;
 use swaplane::{Map, PushError, Put};
 
 use crate::{
     devices::{Devices, State},
     gateway::Gateway,
-    stop::Stop,
 };
 
 /// How long producers that should stop may still wait for room in the map.

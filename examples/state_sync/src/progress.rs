@@ -6,10 +6,11 @@ use std::{
     time::Duration,
 };
 
+use common::figures::grouped;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use swaplane::Map;
 
-use crate::{devices::State, report::grouped};
+use crate::devices::State;
 
 /// Shows the updates made, the rows they became, and how many more there will be. Only on a
 /// terminal.

@@ -6,11 +6,14 @@ use std::{
 };
 
 use comfy_table::{Table, presets};
+use common::{
+    figures::{grouped, mean_fill},
+    stop::Why,
+};
 use swaplane::{Entry, ShutdownReport, Stats};
 
 use crate::{
     baseline::Baseline, check::Differences, devices::State, producers::Tally, sink::Written,
-    stop::Why,
 };
 
 pub struct Report {
@@ -173,7 +176,10 @@ impl Report {
         row("Rows written", grouped(written.rows));
         row("Updates per row written", self.updates_per_row());
         row("Batches", grouped(self.stats.batches));
-        row("Mean fill", self.mean_fill());
+        row(
+            "Mean fill",
+            mean_fill(&self.stats, self.batch_size, "entries"),
+        );
         row("Attempts", grouped(self.stats.attempts));
         row("Transactions", grouped(written.transactions));
         row("Waits for room", grouped(tally.waits));
@@ -201,19 +207,6 @@ impl Report {
             0 => "–".to_owned(),
             rows => format!("{:.1}", self.tally.offered() as f64 / rows as f64),
         }
-    }
-
-    fn mean_fill(&self) -> String {
-        if self.stats.batches == 0 {
-            return "–".to_owned();
-        }
-        let fill = self.stats.delivered as f64 / self.stats.batches as f64;
-        let size = self.batch_size;
-        let percent = 100.0 * fill / size as f64;
-        format!(
-            "{fill:.1} entries ({percent:.1} % of {})",
-            grouped(size as u64)
-        )
     }
 
     fn per_second(&self, count: u64) -> f64 {
@@ -266,22 +259,9 @@ fn rough(number: f64) -> String {
     }
 }
 
-/// 1234567 as 1,234,567.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() * 4 / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{grouped, rough};
+    use super::rough;
 
     #[test]
     fn estimates_are_rounded() {
@@ -293,19 +273,6 @@ mod tests {
         ];
         for (number, text) in cases {
             assert_eq!(rough(number), text);
-        }
-    }
-
-    #[test]
-    fn digits_are_grouped_by_three() {
-        let cases = [
-            (0, "0"),
-            (999, "999"),
-            (1_000, "1,000"),
-            (12_345_678, "12,345,678"),
-        ];
-        for (number, text) in cases {
-            assert_eq!(grouped(number), text);
         }
     }
 }

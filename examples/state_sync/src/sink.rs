@@ -8,15 +8,12 @@ use std::{
     time::Duration,
 };
 
+use common::{database, stop::Stop};
 use rusqlite::ErrorCode;
 use swaplane::{Batch, Entry, Retry, Sink, SinkError};
 use tokio::task::spawn_blocking;
 
-use crate::{
-    devices::State,
-    stop::Stop,
-    store::{self, Store},
-};
+use crate::{devices::State, store::Store};
 
 /// A transaction cannot be called off, so this is only for a disk that hangs.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -97,7 +94,7 @@ impl Inner {
             let version = entry.version.expect("every update has a version");
             (entry.key, version, &entry.value)
         });
-        let written = store::lock(&self.store).upsert(states);
+        let written = database::lock(&self.store).upsert(states);
         match written {
             Ok(rows) => {
                 let updates = batch.iter().map(|entry| 1 + entry.updates).sum();

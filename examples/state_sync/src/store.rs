@@ -1,20 +1,21 @@
-//! The database: its place, its settings, its table. Both the sink and the comparison use it, so
-//! they differ only in how many updates a transaction has.
+//! The table.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::path::Path;
 
-use anyhow::{Context, Result};
+use common::database;
 use rusqlite::{Connection, params};
-use tempfile::TempDir;
 
 use crate::devices::{Reading, Readings, State};
 
-/// How long SQLite itself waits for another program that has the database locked.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const TABLE: &str = "
+    CREATE TABLE IF NOT EXISTS devices (
+        device    INTEGER PRIMARY KEY,
+        version   INTEGER NOT NULL,
+        latitude  REAL    NOT NULL,
+        longitude REAL    NOT NULL,
+        battery   INTEGER NOT NULL,
+        status    TEXT    NOT NULL
+    )";
 
 /// An older version leaves the row as it is. So it does not matter how often, or how late, a row
 /// is sent: at least once is enough.
@@ -35,25 +36,8 @@ pub struct Store {
 
 impl Store {
     pub fn open(file: &Path) -> rusqlite::Result<Self> {
-        let connection = Connection::open(file)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        // With a write-ahead log and `FULL`, a commit waits for the disk exactly once.
-        connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
-        connection.pragma_update(None, "synchronous", "full")?;
-        connection.execute_batch(
-            "CREATE TABLE IF NOT EXISTS devices (
-                 device    INTEGER PRIMARY KEY,
-                 version   INTEGER NOT NULL,
-                 latitude  REAL    NOT NULL,
-                 longitude REAL    NOT NULL,
-                 battery   INTEGER NOT NULL,
-                 status    TEXT    NOT NULL
-             )",
-        )?;
-        let store = Self { connection };
-        // A table of that name with other columns should be known now, not at the first batch.
-        store.connection.prepare_cached(UPSERT)?;
-        Ok(store)
+        let connection = database::open(file, TABLE, UPSERT)?;
+        Ok(Self { connection })
     }
 
     /// Writes the newer ones of the states in one transaction, or none; how many were newer.
@@ -100,89 +84,15 @@ impl Store {
             .collect()
     }
 
-    /// As SQLite reports them: not every file system can have the journal mode asked for.
     pub fn settings(&self) -> rusqlite::Result<String> {
-        let journal: String = self
-            .connection
-            .pragma_query_value(None, "journal_mode", |row| row.get(0))?;
-        let synchronous: i64 = self
-            .connection
-            .pragma_query_value(None, "synchronous", |row| row.get(0))?;
-        let synchronous = match synchronous {
-            0 => "off",
-            1 => "normal",
-            2 => "full",
-            _ => "extra",
-        };
-        Ok(format!("journal {journal}, synchronous {synchronous}"))
-    }
-}
-
-/// A transaction that was cut short by a panic was rolled back, so the connection is still good.
-pub fn lock(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
-    store.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Where the database is. The comparison's database is next to it, to be on the same disk.
-pub struct Place {
-    database: PathBuf,
-    temporary: TempDir,
-    keep: bool,
-}
-
-impl Place {
-    pub fn new(database: Option<&Path>) -> Result<Self> {
-        let mut temporary = tempfile::Builder::new();
-        temporary.prefix(".state_sync-");
-        Ok(match database {
-            Some(file) => {
-                let directory = match file.parent() {
-                    Some(parent) if parent != Path::new("") => parent,
-                    _ => Path::new("."),
-                };
-                Self {
-                    database: file.to_owned(),
-                    temporary: temporary
-                        .tempdir_in(directory)
-                        .with_context(|| format!("cannot write to {}", directory.display()))?,
-                    keep: true,
-                }
-            }
-            None => {
-                let temporary = temporary
-                    .tempdir()
-                    .context("cannot make a temporary directory")?;
-                Self {
-                    database: temporary.path().join("devices.db"),
-                    temporary,
-                    keep: false,
-                }
-            }
-        })
-    }
-
-    pub fn database(&self) -> &Path {
-        &self.database
-    }
-
-    pub fn comparison(&self) -> PathBuf {
-        self.temporary.path().join("comparison.db")
-    }
-
-    pub fn describe(&self) -> String {
-        if self.keep {
-            return self.database.display().to_string();
-        }
-        let directory = self.temporary.path().parent().unwrap_or(Path::new("/"));
-        format!(
-            "temporary, in {}, deleted; --database FILE keeps it",
-            directory.display()
-        )
+        database::settings(&self.connection)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use common::database::Place;
+
     use super::*;
 
     fn state(status: &str) -> State {
@@ -196,7 +106,7 @@ mod tests {
 
     #[test]
     fn only_newer_states_are_written_and_they_come_back_as_they_were() {
-        let place = Place::new(None).unwrap();
+        let place = Place::new(None, "state_sync").unwrap();
         let mut store = Store::open(place.database()).unwrap();
         let (old, new, other) = (state("old"), state("new"), state("other"));
         let written = |store: &mut Store, states: &[(u32, u64, &State)]| {

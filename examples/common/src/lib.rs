@@ -1,0 +1,5 @@
+//! What the example programs share.
+
+pub mod database;
+pub mod figures;
+pub mod stop;
