@@ -321,16 +321,16 @@ impl<T> Home<T> {
     }
 
     /// The attempt was a success: drops the items, now or when the batch is dropped, and lends
-    /// the batch that is next. Called in the task of the attempt, so that their `Drop` costs the
-    /// flusher nothing.
-    pub(crate) fn settle(home: &Arc<Self>, ticket: Ticket) -> Option<Batch<T>> {
+    /// the batch that is next, if the run is to go on. Called in the task of the attempt, so that
+    /// their `Drop` costs the flusher nothing.
+    pub(crate) fn settle(home: &Arc<Self>, ticket: Ticket, goes_on: bool) -> Option<Batch<T>> {
         let mut place = home.place.lock();
         if place.expected != Some(ticket) && !broken("home: successor settled") {
             return None;
         }
         place.expected = None;
         let content = std::mem::replace(&mut place.content, Content::Out);
-        let mut next = place.next.pop_front();
+        let mut next = goes_on.then(|| place.next.pop_front()).flatten();
         if broken("home: nowhere between two batches") {
             drop(place);
             place = home.place.lock();
@@ -490,7 +490,7 @@ mod tests {
     fn a_settled_batch_leaves_its_memory() {
         let home = home();
         drop(lend(&home, &[1, 2], FIRST));
-        assert!(Home::settle(&home, FIRST).is_none());
+        assert!(Home::settle(&home, FIRST, true).is_none());
         let spare = home.take_spare();
         assert!(spare.is_empty() && spare.capacity() >= 2);
         assert!(matches!(home.collect(), Content::Out));
@@ -502,12 +502,23 @@ mod tests {
         let first = Home::lend(&home, batch(&[1], FIRST), [batch(&[2], OTHER)].into_iter());
         assert_eq!(home.followed(), (0, false));
         drop(first);
-        let next = Home::settle(&home, FIRST).expect("there is a next one");
+        let next = Home::settle(&home, FIRST, true).expect("there is a next one");
         assert_eq!((&*next, next.id()), (&[2][..], 2));
         home.pause();
         assert_eq!((home.followed(), home.followed()), ((1, true), (0, true)));
         drop(next);
         assert!(matches!(home.collect(), Content::Back(items) if items == [2]));
+    }
+
+    #[test]
+    fn what_does_not_follow_can_be_taken_back() {
+        let home = home();
+        let first = Home::lend(&home, batch(&[1], FIRST), [batch(&[2], OTHER)].into_iter());
+        drop(first);
+        assert!(Home::settle(&home, FIRST, false).is_none());
+        let (followed, rest) = home.revoke();
+        assert_eq!(followed, 0);
+        assert!(rest.into_iter().map(Batch::unpack).eq([vec![2]]));
     }
 
     #[test]
@@ -517,7 +528,7 @@ mod tests {
         let (followed, rest) = home.revoke();
         assert_eq!((followed, rest.len()), (0, 1));
         drop(first);
-        assert!(Home::settle(&home, FIRST).is_none());
+        assert!(Home::settle(&home, FIRST, true).is_none());
         assert!(!home.is_out());
         assert!(rest.into_iter().map(Batch::unpack).eq([vec![2]]));
     }

@@ -423,7 +423,7 @@ impl<T> Home<T> {
     }
 
     pub fn settle(&self, attempt: u32) -> Option<Batch<T>> {
-        crate::batch::Home::settle(&self.home, ticket(attempt))
+        crate::batch::Home::settle(&self.home, ticket(attempt), true)
     }
 
     /// How many batches were followed, and those that will not follow.

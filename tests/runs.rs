@@ -3,7 +3,9 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use common::{HOUR, lock, ms, paused, settle};
@@ -201,4 +203,47 @@ fn a_runtime_that_goes_in_the_middle_of_a_run_leaves_all_items() {
     let report = queue.shutdown_blocking(HOUR);
     assert_eq!(report.returned, [3, 4, 5, 6]);
     assert_eq!((report.delivered, report.lost), (102, 0));
+}
+
+/// A sink that blocks its thread has it for one batch at a time: then others have their turn.
+#[test]
+fn a_sink_that_blocks_lets_others_have_their_turn_in_between() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let turns = Arc::new(AtomicUsize::new(0));
+        let log = Log::default();
+        let seen: Arc<Mutex<Vec<usize>>> = Arc::default();
+        let queue = one_by_one()
+            .spawn_fn({
+                let (log, seen, turns) = (log.clone(), seen.clone(), turns.clone());
+                move |batch: Batch<usize>| {
+                    note(&log, &batch);
+                    let (seen, turns) = (seen.clone(), turns.clone());
+                    async move {
+                        if batch[0] > 0 {
+                            lock(&seen).push(turns.load(SeqCst));
+                            // Longer than a run may last.
+                            std::thread::sleep(ms(2));
+                        }
+                        Ok(())
+                    }
+                }
+            })
+            .unwrap();
+        warm(&queue, &log).await;
+        let other = tokio::spawn(std::future::poll_fn(move |context| {
+            turns.fetch_add(1, SeqCst);
+            context.waker().wake_by_ref();
+            Poll::<()>::Pending
+        }));
+        queue.push_all(1..=6).unwrap();
+        queue.flush().await.unwrap();
+        other.abort();
+        let seen = lock(&seen).clone();
+        assert!(seen.is_sorted_by(|a, b| a < b), "{seen:?}");
+        assert!(queue.shutdown(HOUR).await.is_complete());
+    });
 }

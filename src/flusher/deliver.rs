@@ -13,7 +13,8 @@
 //! batches at once a task delivers a **run**: batch after batch, each lent when the one before is
 //! delivered (see `Home`). The flusher follows by `catch_up`. As soon as the sink waits for
 //! something, or fails, what has not begun is taken back to the outbox; also at `LATE`, for a sink
-//! that blocks. A run is planned to last `QUICK`.
+//! that blocks, where the run ends by itself if the flusher cannot come. A run is planned to last
+//! `QUICK`.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -286,7 +287,7 @@ impl<T: Send + 'static> Worker<T> {
         let next = self.outbox.iter().take(more).map(Cut::leg).collect();
         let following = self.outbox.drain(..more).map(Cut::into_batch);
         let batch = Home::lend(&self.home, cut.into_batch(), following);
-        let run = run(courier.sink.clone(), batch, errand, self.home.clone());
+        let run = run(courier.sink.clone(), batch, errand, self.home.clone(), now);
         self.delivery = Some(Delivery {
             leg,
             next,
@@ -312,11 +313,16 @@ impl<T: Send + 'static> Worker<T> {
         }
     }
 
-    /// Learns how far a run has come, and takes back what of it has not begun.
+    /// Learns how far a run has come, and takes back what of it has not begun. The next one is to
+    /// be short.
     pub(crate) fn cut_short(&mut self, counters: &Counters) {
-        if !self.is_in_run() {
-            return;
+        if self.is_in_run() {
+            self.take_back(counters);
+            self.pace = 1;
         }
+    }
+
+    fn take_back(&mut self, counters: &Counters) {
         let (followed, rest) = self.home.revoke();
         self.follow(followed, counters);
         for batch in rest.into_iter().rev() {
@@ -324,7 +330,6 @@ impl<T: Send + 'static> Worker<T> {
             let leg = next.expect("each batch of a run has one");
             self.outbox.push_front(leg.into_cut(batch.unpack()));
         }
-        self.pace = 1;
     }
 
     fn follow(&mut self, followed: usize, counters: &Counters) {
@@ -341,12 +346,13 @@ impl<T: Send + 'static> Worker<T> {
         self.until = None;
     }
 
-    /// The task has delivered all that it had.
+    /// The task has delivered what it had, or as much of it as it had the time for.
     fn finish(&mut self, waited: Waited, counters: &Counters) {
+        if self.is_in_run() {
+            self.take_back(counters);
+        }
         if let Some(delivery) = self.delivery.take() {
             self.done.add(&delivery.leg);
-            delivery.next.iter().for_each(|leg| self.done.add(leg));
-            counters.attempts.add(delivery.next.len());
             let took = delivery.since.elapsed();
             if waited.0 {
                 self.pace = 1;
@@ -643,12 +649,14 @@ impl<T> Drop for Worker<T> {
     }
 }
 
-/// The attempts of a run, as the task that they run in. Returns whether the sink waited.
+/// The attempts of a run, as the task that they run in. Returns whether the sink waited. Where it
+/// blocks the only thread there is, nobody else sees that it is late.
 async fn run<T: Send + 'static, S: Sink<T>>(
     sink: StdArc<S>,
     mut batch: Batch<T>,
     errand: Errand,
     home: Arc<Home<T>>,
+    since: Instant,
 ) -> Result<Waited, SinkError> {
     let mut waited = Waited(false);
     loop {
@@ -671,7 +679,7 @@ async fn run<T: Send + 'static, S: Sink<T>>(
                 Hook::Declined => return Err("the sink declined to drain".into()),
             },
         }
-        match Home::settle(&home, ticket) {
+        match Home::settle(&home, ticket, since.elapsed() < LATE) {
             Some(next) => batch = next,
             None => return Ok(waited),
         }
