@@ -222,6 +222,8 @@ const MOST_SPARES: usize = 16;
 /// Where the batches of one worker come home to; one is out at a time.
 pub(crate) struct Home<T> {
     place: Mutex<Place<T>>,
+    /// For how many items memory is kept at most, where it is that of several batches.
+    most_room: usize,
     /// Rung when a batch comes home that was missed.
     bell: Arc<Notify>,
 }
@@ -250,7 +252,7 @@ pub(crate) enum Content<T> {
 }
 
 impl<T> Home<T> {
-    pub(crate) fn new(bell: Arc<Notify>) -> Arc<Self> {
+    pub(crate) fn new(most_room: usize, bell: Arc<Notify>) -> Arc<Self> {
         Arc::new(Self {
             place: Mutex::new(Place {
                 expected: None,
@@ -261,6 +263,7 @@ impl<T> Home<T> {
                 paused: false,
                 spares: Vec::new(),
             }),
+            most_room,
             bell,
         })
     }
@@ -346,9 +349,7 @@ impl<T> Home<T> {
                 place = home.place.lock();
             }
             items.clear();
-            if place.spares.len() < MOST_SPARES {
-                place.spares.push(items);
-            }
+            place.keep(items, home.most_room);
         }
         next
     }
@@ -405,6 +406,16 @@ impl<T> Place<T> {
         batch.home = Some(home.clone());
         batch
     }
+
+    /// Keeps memory for another batch. Small ones may have that of large ones, so that their number
+    /// alone would be no bound.
+    fn keep(&mut self, spare: Vec<T>, most_room: usize) {
+        let add = |sum: usize, kept: &Vec<T>| sum.saturating_add(kept.capacity());
+        let room = self.spares.iter().fold(spare.capacity(), add);
+        if self.spares.is_empty() || (self.spares.len() < MOST_SPARES && room <= most_room) {
+            self.spares.push(spare);
+        }
+    }
 }
 
 impl<T> Drop for Home<T> {
@@ -442,7 +453,7 @@ mod tests {
     use super::*;
 
     fn home() -> Arc<Home<u32>> {
-        Home::new(Arc::new(Notify::new()))
+        Home::new(4, Arc::new(Notify::new()))
     }
 
     const FIRST: Ticket = Ticket { id: 1, attempt: 1 };
@@ -494,6 +505,16 @@ mod tests {
         let spare = home.take_spare();
         assert!(spare.is_empty() && spare.capacity() >= 2);
         assert!(matches!(home.collect(), Content::Out));
+    }
+
+    #[test]
+    fn memory_is_kept_for_no_more_items_than_is_asked_for() {
+        let home = home();
+        for (size, kept) in [(3, 1), (3, 1), (1, 2), (1, 2)] {
+            drop(lend(&home, &vec![0; size], FIRST));
+            assert!(Home::settle(&home, FIRST, true).is_none());
+            assert_eq!(home.place.lock().spares.len(), kept);
+        }
     }
 
     #[test]

@@ -387,7 +387,7 @@ impl<T> Home<T> {
     pub fn new() -> Self {
         let bell = Arc::new(Notify::new());
         Self {
-            home: crate::batch::Home::new(bell.clone()),
+            home: crate::batch::Home::new(usize::MAX, bell.clone()),
             bell,
         }
     }

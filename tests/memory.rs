@@ -230,3 +230,47 @@ fn a_dropped_queue_leaves_nothing() {
         assert!(kept <= 4096, "{kept} bytes kept");
     });
 }
+
+/// Memory for batches is kept by what the queue holds at most, not by their number.
+#[test]
+fn large_and_small_batches_in_turn_keep_the_memory_of_few_large_ones() {
+    const LARGE: u64 = 100_000;
+    on_a_paused_clock(async || {
+        let queue = Queue::<Item>::builder()
+            .capacity(LARGE as usize)
+            .max_batch_size(usize::MAX)
+            .max_delay(Duration::from_secs(3600))
+            .spawn_fn(async |batch: Batch<Item>| {
+                // Others are cut meanwhile.
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                take(batch).await
+            })
+            .unwrap();
+        let before = LIVE_BYTES.load(Relaxed);
+        for round in 0..40 {
+            let mut flushes = Vec::new();
+            for n in 0..1 + round * 7 % 16 {
+                queue.push((n, n)).unwrap();
+                let mut flush = Box::pin(queue.flush());
+                let waker = std::task::Waker::noop();
+                let polled = flush
+                    .as_mut()
+                    .poll(&mut std::task::Context::from_waker(waker));
+                assert!(polled.is_pending());
+                flushes.push(flush);
+                tokio::task::yield_now().await;
+            }
+            for flush in flushes {
+                flush.await.unwrap();
+            }
+            for n in 0..LARGE {
+                queue.push((n, n)).unwrap();
+            }
+            queue.flush().await.unwrap();
+        }
+        // A lane has two buffers.
+        let kept = LIVE_BYTES.load(Relaxed) - before;
+        let large = LARGE as isize * size_of::<Item>() as isize;
+        assert!(kept < 6 * large, "{kept} bytes are kept");
+    });
+}

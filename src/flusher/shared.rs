@@ -55,7 +55,9 @@ pub(crate) struct Core<B: Source> {
 impl<B: Source> Core<B> {
     pub(crate) fn new(source: &Arc<B>) -> Self {
         let gate = source.gate();
-        let home = || Home::new(gate.bell.clone());
+        // All workers together keep room for what the queue can hold.
+        let room = gate.credits.capacity() / gate.workers();
+        let home = || Home::new(room, gate.bell.clone());
         Self {
             collector: B::collector(source),
             workers: (0..gate.workers()).map(|_| Worker::new(home())).collect(),
