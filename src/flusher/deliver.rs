@@ -137,15 +137,17 @@ impl Leg {
 /// Batches that were delivered, one after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Done {
-    /// The id of the last one.
-    pub(crate) last: u64,
+    /// The id of the first one.
+    pub(crate) first: u64,
     pub(crate) batches: usize,
     pub(crate) items: usize,
 }
 
 impl Done {
     fn add(&mut self, leg: &Leg) {
-        self.last = leg.id;
+        if self.batches == 0 {
+            self.first = leg.id;
+        }
         self.batches += 1;
         self.items += leg.size;
     }
@@ -198,7 +200,7 @@ pub(crate) enum Failed {
 /// A terminal outcome, or the lack of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// So many batches of a run, this one the last.
+    /// So many batches of a run, this one the first.
     Delivered {
         batches: usize,
     },
@@ -235,10 +237,12 @@ impl<T: Send + 'static> Worker<T> {
         self.is_idle() && self.outbox.is_empty()
     }
 
-    /// The id of the first batch that is not terminal.
+    /// The id of the first batch that is not terminal. What was delivered is when it is reported.
     pub(crate) fn first_id(&self) -> Option<u64> {
-        let delivery = self.delivery.as_ref().map(|delivery| delivery.leg.id);
-        delivery.or_else(|| self.outbox.front().map(|cut| cut.id))
+        let done = Some(self.done.first).filter(|_| self.done.batches > 0);
+        let delivery = || self.delivery.as_ref().map(|delivery| delivery.leg.id);
+        let waiting = || self.outbox.front().map(|cut| cut.id);
+        done.or_else(delivery).or_else(waiting)
     }
 
     /// Memory for the next batch.
@@ -389,13 +393,13 @@ impl<T: Send + 'static> Worker<T> {
         loop {
             self.catch_up(counters);
             if let Some(Done {
-                last,
+                first,
                 batches,
                 items,
             }) = self.done.take()
             {
                 let outcome = Outcome::Delivered { batches };
-                return Poll::Ready(Some((last, items, outcome)));
+                return Poll::Ready(Some((first, items, outcome)));
             }
             let is_in_run = self.is_in_run();
             let Some(delivery) = &mut self.delivery else {
@@ -418,7 +422,8 @@ impl<T: Send + 'static> Worker<T> {
                         let now = Instant::now();
                         let timeout = || now + courier.attempt_timeout;
                         let until = *self.until.get_or_insert_with(timeout);
-                        if is_in_run && delivery.since + LATE <= now {
+                        if is_in_run && until.min(delivery.since + LATE) <= now {
+                            // Another batch may be out by now, which has its own time.
                             self.cut_short(counters);
                         } else if until <= now {
                             self.abort("the attempt timed out", counters);
