@@ -148,8 +148,14 @@
 //! silent but for a report with each lease of credits, which tells it of a full batch. When nothing
 //! waits it raises a flag in every lane and sleeps without a timer; the next push sees the flag and
 //! rings. While somebody is out of room there is no timer either; nor with a `max_delay` of zero,
-//! where pushes ring unless every worker is busy and the last batch was large. How a flag reaches
-//! every push although pushes run no fence is told in `barrier`.
+//! where pushes ring unless every worker is busy and the last batch was large. A ring costs the push
+//! more than anything else does: so under a steady load the flusher asks to be rung for several
+//! full batches at a time, or looks around for a while before it sleeps (`flusher/pace`). How a flag
+//! reaches every push although pushes run no fence is told in `barrier`.
+//!
+//! Attempts run in **tasks** of their own, so that a sink that blocks holds up nobody while the
+//! runtime has another thread. A task costs more than a quick sink does; so it goes on with the next
+//! full batch, and the next, while the sink takes them at once (`flusher/deliver`).
 //!
 //! **Credits** bound what is held: one is taken before an item is written, and given back at its
 //! outcome. A **batch** is a lease too: it owns its items while the sink has it, and gives them
@@ -182,8 +188,8 @@
 //! A push into a lane is some plain loads and stores and two compares; [`Queue::push`] adds the
 //! look-up of the thread's lane. Neither reads a clock; neither has an atomic read-modify-write or
 //! allocates but on the slow path: about every 64th push, which leases credits, the first in a
-//! chunk, and any that meets a flag. A keyed push adds a hash and a lock. A batch costs a task, and
-//! the copying of its items out of the lanes, once. An update of a map hashes its key once and takes
+//! chunk, and any that meets a flag. A keyed push adds a hash and a lock. A batch costs the copying
+//! of its items out of the lanes, once; and a task, or its part of one. An update of a map hashes its key once and takes
 //! one lock; an entry that leaves is moved twice, and its key cloned if it has a version. Raising a flag is one system call on Linux;
 //! where `membarrier` is not to be had each push runs a fence instead. With nothing to do nothing
 //! runs.

@@ -12,8 +12,9 @@ use crate::sync::StdArc as Arc;
 
 /// Where batches go: a database, a broker, an endpoint, a file.
 ///
-/// Write `async fn send`; `?` turns every error into a [`SinkError`] that asks for a retry. Each
-/// attempt runs in a task of its own on the runtime of the queue. For a plain closure see
+/// Write `async fn send`; `?` turns every error into a [`SinkError`] that asks for a retry. Attempts
+/// run in tasks of their own on the runtime of the queue: one task each, or where batches are taken
+/// without waiting for anything several in a row. For a plain closure see
 /// [`Builder::spawn_fn`](crate::Builder::spawn_fn).
 ///
 /// ```

@@ -63,9 +63,10 @@ fn compare<T: Item, P: Pipe<T>>(
     settings: &[Setting],
 ) -> Row {
     let name = settings[0].way.name();
-    let mut ours = best(Buffered::<T>::ways(producers, settings));
-    let mut peer = best(Piped::<T, P>::ways(producers));
-    let outcome = contest(plan.for_threads(producers), &mut *ours, &mut *peer);
+    let plan = plan.for_threads(producers);
+    let mut ours = best(plan, Buffered::<T>::ways(producers, settings));
+    let mut peer = best(plan, Piped::<T, P>::ways(producers));
+    let outcome = contest(plan, &mut *ours, &mut *peer);
     Row::of(
         case,
         with_setting(name, ours.setting()),

@@ -202,26 +202,32 @@ fn calibrate(slice: Duration, ours: &mut dyn Side, peer: &mut dyn Side) -> u64 {
     }
 }
 
-/// The fastest of several ways to use the same thing, by a few slices of each.
-pub fn best(mut ways: Vec<BoxSide>) -> BoxSide {
-    const TRIES: usize = 5;
+/// The fastest of several ways to use the same thing, by some slices of each, in turn.
+pub fn best(plan: Plan, mut ways: Vec<BoxSide>) -> BoxSide {
+    const ROUNDS: usize = 9;
     if ways.len() == 1 {
         return ways.remove(0);
     }
-    let mut times = Vec::new();
-    for side in &mut ways {
-        let n = calibrate_alone(&mut **side);
-        let mut tries: Vec<f64> = (0..TRIES).map(|_| side.per_item(n).1).collect();
-        times.push(median(&mut tries));
+    let sizes: Vec<u64> = ways
+        .iter_mut()
+        .map(|side| size_alone(plan.slice, &mut **side))
+        .collect();
+    let mut times = vec![Vec::new(); ways.len()];
+    for _ in 0..ROUNDS {
+        for (index, side) in ways.iter_mut().enumerate() {
+            times[index].push(side.per_item(sizes[index]).1);
+        }
     }
-    let fastest = (0..times.len()).min_by(|&a, &b| times[a].total_cmp(&times[b]));
+    let medians: Vec<f64> = times.iter_mut().map(|times| median(times)).collect();
+    let fastest = (0..ways.len()).min_by(|&a, &b| medians[a].total_cmp(&medians[b]));
     ways.swap_remove(fastest.expect("there is one"))
 }
 
-fn calibrate_alone(side: &mut dyn Side) -> u64 {
+/// How many items make a slice of at least half of this length.
+fn size_alone(slice: Duration, side: &mut dyn Side) -> u64 {
     let most = side.most();
     let mut n = most.min(1 << 12);
-    while n < most && side.slice(n).0.elapsed < SLICE / 2 {
+    while n < most && side.slice(n).0.elapsed < slice / 2 {
         n = most.min(n * 2);
     }
     n

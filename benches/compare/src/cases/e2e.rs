@@ -59,8 +59,11 @@ fn library<L: Library>(cases: &mut Vec<Case>, producers: usize) {
     let way = Way::Writer;
     let name = format!("e2e/16B/{producers}/{}/{}", way.short(), L::NAME);
     cases.push(Case::new(name, producers == 2, move |case, plan| {
-        let mut ours = best(Buffered::<Small>::ways(producers, &Setting::choices(way)));
         let plan = plan.for_threads(producers);
+        let mut ours = best(
+            plan,
+            Buffered::<Small>::ways(producers, &Setting::choices(way)),
+        );
         let outcome = contest(plan, &mut *ours, &mut Driven::<L>::new(producers));
         let name = with_setting(way.name(), ours.setting());
         vec![Row::of(case, name, L::NAME.to_owned(), L::NOTE, outcome)]
