@@ -10,74 +10,39 @@
 //! A worker has at most one unfinished batch, so nothing of a later one overtakes it.
 //!
 //! A task for each batch would cost more than a quick sink does. So where the sink takes its
-//! batches at once a task delivers a **run**: batch after batch, each lent when the one before is
+//! batches at once a task (`attempt`) delivers a **run**: batch after batch, each lent when the one before is
 //! delivered (see `Home`). The flusher follows by `catch_up`. As soon as the sink waits for
 //! something, or fails, what has not begun is taken back to the outbox; also at `LATE`, for a sink
 //! that blocks, where the run ends by itself if the flusher cannot come. A run is planned to last
 //! `QUICK`.
 
+mod attempt;
+mod cut;
+
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::task::{JoinError, JoinHandle, unconstrained};
+use tokio::task::unconstrained;
 use tokio::time::Instant;
 
-use crate::batch::{Batch, Content, Home, Reason, Ticket, drop_items};
+use self::attempt::{Errand, Failure, LATE, Task, Waited, failure, run};
+use self::cut::Leg;
+pub(crate) use self::cut::{Cut, Done};
+use crate::batch::{Content, Home, drop_items};
 use crate::contain::{Foreign, contain};
 use crate::retry::Retry;
-use crate::sink::{Hook, Sink, SinkError};
+use crate::sink::Sink;
 use crate::stats::Counters;
 use crate::sync::{Arc, StdArc};
 
 /// How long a run is planned to last, going by the last one.
 const QUICK: Duration = Duration::from_micros(200);
-/// When a run is cut short.
-const LATE: Duration = Duration::from_millis(1);
 /// Batches of a run at most.
 const LONGEST_RUN: usize = 16;
-
-/// Items that make one batch.
-pub(crate) struct Cut<T> {
-    pub(crate) id: u64,
-    pub(crate) items: Vec<T>,
-    pub(crate) reason: Reason,
-    /// Attempts made.
-    pub(crate) attempts: u32,
-    /// When the first of them began.
-    pub(crate) begun: Option<Instant>,
-}
-
-impl<T> Cut<T> {
-    fn leg(&self) -> Leg {
-        Leg {
-            id: self.id,
-            size: self.items.len(),
-            reason: self.reason,
-            attempts: self.attempts.saturating_add(1),
-            begun: self.begun,
-        }
-    }
-
-    fn into_batch(self) -> Batch<T> {
-        let ticket = self.leg().ticket();
-        Batch::new(self.items, ticket, self.reason)
-    }
-
-    /// The same batch with other items.
-    pub(crate) fn with_items<U>(self, items: Vec<U>) -> Cut<U> {
-        Cut {
-            id: self.id,
-            items,
-            reason: self.reason,
-            attempts: self.attempts,
-            begun: self.begun,
-        }
-    }
-}
 
 pub(crate) struct Worker<T> {
     home: Arc<Home<T>>,
@@ -103,60 +68,6 @@ struct Delivery<T> {
     state: State<T>,
 }
 
-/// What is known of a batch that the sink, or the run, has.
-struct Leg {
-    id: u64,
-    size: usize,
-    reason: Reason,
-    /// Attempts made, this one included.
-    attempts: u32,
-    /// When the first of them began.
-    begun: Option<Instant>,
-}
-
-impl Leg {
-    fn ticket(&self) -> Ticket {
-        Ticket {
-            id: self.id,
-            attempt: self.attempts,
-        }
-    }
-
-    /// As it was before this attempt.
-    fn into_cut<T>(self, items: Vec<T>) -> Cut<T> {
-        Cut {
-            id: self.id,
-            items,
-            reason: self.reason,
-            attempts: self.attempts - 1,
-            begun: self.begun,
-        }
-    }
-}
-
-/// Batches that were delivered, one after the other.
-#[derive(Debug, Default)]
-pub(crate) struct Done {
-    /// The id of the first one.
-    pub(crate) first: u64,
-    pub(crate) batches: usize,
-    pub(crate) items: usize,
-}
-
-impl Done {
-    fn add(&mut self, leg: &Leg) {
-        if self.batches == 0 {
-            self.first = leg.id;
-        }
-        self.batches += 1;
-        self.items += leg.size;
-    }
-
-    fn take(&mut self) -> Option<Self> {
-        Some(std::mem::take(self)).filter(|done| done.batches > 0)
-    }
-}
-
 // It changes in place: were we to panic, whatever has items must be where `salvage` finds it.
 enum State<T> {
     Sending(Task),
@@ -169,12 +80,6 @@ enum State<T> {
     },
     Waiting(Vec<T>),
 }
-
-type Failure = Foreign<SinkError>;
-type Task = JoinHandle<Result<Waited, SinkError>>;
-
-/// Whether the sink waited for something.
-struct Waited(bool);
 
 /// What a worker needs to know of the rest.
 pub(crate) struct Courier<S> {
@@ -207,13 +112,6 @@ pub(crate) enum Outcome {
     Lost,
     /// The batch is back at the front of the outbox.
     Rejoined,
-}
-
-/// What an attempt is to do with its batch.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Errand {
-    Send,
-    Drain,
 }
 
 impl<T: Send + 'static> Worker<T> {
@@ -652,59 +550,6 @@ impl<T> Drop for Worker<T> {
             drop_items(items);
         }
     }
-}
-
-/// The attempts of a run, as the task that they run in. Returns whether the sink waited. Where it
-/// blocks the only thread there is, nobody else sees that it is late.
-async fn run<T: Send + 'static, S: Sink<T>>(
-    sink: StdArc<S>,
-    mut batch: Batch<T>,
-    errand: Errand,
-    home: Arc<Home<T>>,
-    since: Instant,
-) -> Result<Waited, SinkError> {
-    let mut waited = Waited(false);
-    loop {
-        let ticket = batch.ticket();
-        match errand {
-            Errand::Send => {
-                let mut attempt = pin!(sink.send(batch));
-                poll_fn(|context| {
-                    let polled = attempt.as_mut().poll(context);
-                    if polled.is_pending() && !waited.0 {
-                        waited.0 = true;
-                        home.pause();
-                    }
-                    polled
-                })
-                .await?;
-            }
-            Errand::Drain => match sink.drain(batch).await {
-                Hook::Handled => {}
-                Hook::Declined => return Err("the sink declined to drain".into()),
-            },
-        }
-        match Home::settle(&home, ticket, since.elapsed() < LATE) {
-            Some(next) => batch = next,
-            None => return Ok(waited),
-        }
-    }
-}
-
-fn failure(outcome: Result<Result<Waited, SinkError>, JoinError>) -> Failure {
-    Foreign::new(match outcome {
-        Ok(Ok(_)) => unreachable!("a success is no failure"),
-        Ok(Err(error)) => error,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => {
-                let panic = Foreign::new(panic);
-                let text = panic.downcast_ref::<&str>().copied();
-                let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-                format!("the sink panicked: {}", text.unwrap_or("(no message)")).into()
-            }
-            Err(cancelled) => cancelled.into(),
-        },
-    })
 }
 
 fn give_up<S>(courier: &Courier<S>, id: u64, size: usize, attempts: u32, error: &Failure) {
