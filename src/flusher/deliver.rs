@@ -10,11 +10,11 @@
 //! A worker has at most one unfinished batch, so nothing of a later one overtakes it.
 //!
 //! A task for each batch would cost more than a quick sink does. So where the sink takes its
-//! batches at once a task (`attempt`) delivers a **run**: batch after batch, each lent when the one before is
-//! delivered (see `Home`). The flusher follows by `catch_up`. As soon as the sink waits for
-//! something, or fails, what has not begun is taken back to the outbox; also at `LATE`, for a sink
-//! that blocks, where the run ends by itself if the flusher cannot come. A run is planned to last
-//! `QUICK`.
+//! batches at once a task (`attempt`) delivers a **run**: batch after batch, each lent when the
+//! one before is delivered (see `Home`). The flusher follows by `catch_up`. As soon as the sink
+//! waits for something, or fails, what has not begun is taken back to the outbox; also at `LATE`,
+//! for a sink that blocks, where the run ends by itself if the flusher cannot come. A run is
+//! planned to last `QUICK`.
 
 mod attempt;
 mod cut;
