@@ -247,7 +247,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         for worker in self.workers() {
             let core = self.core();
             nothing &= core.workers[worker].is_done();
-            if core.waits(worker) {
+            if core.waiting(worker) > 0 {
                 nothing = false;
                 self.due[worker].get_or_insert(reason);
             }
@@ -286,16 +286,16 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
     }
 
     fn reason(&mut self, worker: usize) -> Option<Reason> {
-        let available = self.core().collector.available(worker);
+        let collector = &mut self.core().collector;
+        let (available, held_back) = (collector.available(worker), collector.held_back(worker));
         if available == 0 {
-            if self.core().collector.held_back(worker) == 0 {
+            if held_back == 0 {
                 self.due[worker] = None;
             }
             return None;
         }
         // What is held back waits for nothing but the rest that is available.
-        let waits = available + self.core().collector.held_back(worker);
-        if self.is_full(worker, waits) {
+        if self.is_full(worker, available + held_back) {
             return Some(Reason::Size);
         }
         let adaptive = self.is_adaptive().then_some(Reason::Idle);
@@ -304,9 +304,9 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
 
     /// Whether about a batch waits: reports count leases, of which lanes may hold back so much
     /// that a quarter is missing.
-    fn is_full(&self, worker: usize, available: usize) -> bool {
+    fn is_full(&self, worker: usize, waiting: usize) -> bool {
         let full = self.shared.config.max_batch_size();
-        available >= full || (available >= full - full / 4 && self.gate().seems_full(worker))
+        waiting >= full || (waiting >= full - full / 4 && self.gate().seems_full(worker, 0))
     }
 
     /// Cuts one batch from what waits for a worker.
@@ -376,7 +376,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         }
         let waits = self
             .workers()
-            .any(|worker| self.due[worker].is_none() && self.core().waits(worker));
+            .any(|worker| self.due[worker].is_none() && self.core().waiting(worker) > 0);
         if !waits && !self.plenty {
             self.tick = None;
         } else if self.tick.is_none() {
@@ -544,7 +544,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         let most = config.capacity / 4 / config.max_batch_size();
         let most = most.checked_ilog2().unwrap_or(0) as usize;
         let (gate, workers) = (self.shared.source.gate(), self.workers());
-        let seems_full = |doublings| workers.clone().any(|it| gate.seem_full(it, doublings));
+        let seems_full = |doublings| workers.clone().any(|it| gate.seems_full(it, doublings));
         self.pace.end_rest(woken, lasted, most, seems_full);
     }
 
@@ -568,9 +568,8 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
             if !self.core().workers[worker].is_idle() {
                 self.gate().want_not(worker);
             } else if self.gate().want(worker, self.pace.doublings()) {
-                let collector = &mut self.core().collector;
-                let waits = collector.available(worker) + collector.held_back(worker);
-                if self.is_full(worker, waits) {
+                let waiting = self.core().waiting(worker);
+                if self.is_full(worker, waiting) {
                     return Parked::Found;
                 }
             }

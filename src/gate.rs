@@ -119,13 +119,8 @@ impl Gate {
         self.load_of(worker).take_off(n);
     }
 
-    /// Whether the reports say that a batch is full.
-    pub(crate) fn seems_full(&self, worker: usize) -> bool {
-        self.seem_full(worker, 0)
-    }
-
-    /// Whether the reports say so of one batch doubled so often.
-    pub(crate) fn seem_full(&self, worker: usize, doublings: usize) -> bool {
+    /// Whether the reports say that a batch is full, or one doubled so often.
+    pub(crate) fn seems_full(&self, worker: usize, doublings: usize) -> bool {
         self.loads[worker].now() >= limit(self.max_batch_size, doublings)
     }
 

@@ -121,44 +121,50 @@ fn a_leased_credit_is_used_while_somebody_waits() {
     });
 }
 
-/// However many workers there are, each gets its turn while all the others have something to do.
+/// However many workers there are, each gets its turn while all the others have something to do:
+/// batch by batch, and where the sink takes them at once some batches at a time.
 #[test]
 fn no_worker_waits_for_others() {
     const WORKERS: usize = scaled(300, 140);
-    paused(async || {
-        let seen = Arc::new(Mutex::new(vec![0; WORKERS]));
-        let log = seen.clone();
-        let queue = Queue::<usize>::builder()
-            .partitions(WORKERS)
-            .max_in_flight(WORKERS)
-            .capacity(1_000_000)
-            .max_batch_size(10)
-            .max_delay(HOUR)
-            .spawn_fn(move |batch| {
-                lock(&log)[batch[0]] += 1;
-                async move {
-                    drop(batch);
-                    Ok(())
-                }
-            })
-            .unwrap();
-        let mut writers: Vec<_> = (0..WORKERS).map(|_| queue.writer()).collect();
-        for (worker, writer) in writers.iter_mut().enumerate() {
-            writer.push_all([worker; 2000]).unwrap();
-        }
-        for _ in 0..30 {
-            tokio::task::yield_now().await;
-        }
-        let seen = lock(&seen).clone();
-        let (least, most) = (seen.iter().min().unwrap(), seen.iter().max().unwrap());
-        // Some batches at a time, since the sink is quick.
-        assert!(
-            *least > 0 && *most < 200 && *most <= least + 32,
-            "{least} batches against {most}"
-        );
-        drop(writers);
-        assert!(queue.shutdown(HOUR).await.is_complete());
-    });
+    // How many batches each has, how often all are looked at, how far the first may be ahead.
+    for (waits, batches, rounds, ahead) in [(true, 40, 60, 4), (false, 200, 30, 32)] {
+        paused(async move || {
+            let seen = Arc::new(Mutex::new(vec![0; WORKERS]));
+            let log = seen.clone();
+            let queue = Queue::<usize>::builder()
+                .partitions(WORKERS)
+                .max_in_flight(WORKERS)
+                .capacity(1_000_000)
+                .max_batch_size(10)
+                .max_delay(HOUR)
+                .spawn_fn(move |batch| {
+                    lock(&log)[batch[0]] += 1;
+                    async move {
+                        if waits {
+                            tokio::task::yield_now().await;
+                        }
+                        drop(batch);
+                        Ok(())
+                    }
+                })
+                .unwrap();
+            let mut writers: Vec<_> = (0..WORKERS).map(|_| queue.writer()).collect();
+            for (worker, writer) in writers.iter_mut().enumerate() {
+                writer.push_all(vec![worker; 10 * batches]).unwrap();
+            }
+            for _ in 0..rounds {
+                tokio::task::yield_now().await;
+            }
+            let seen = lock(&seen).clone();
+            let (least, most) = (*seen.iter().min().unwrap(), *seen.iter().max().unwrap());
+            assert!(
+                least > 0 && most < batches && most <= least + ahead,
+                "{least} batches against {most}"
+            );
+            drop(writers);
+            assert!(queue.shutdown(HOUR).await.is_complete());
+        });
+    }
 }
 
 /// However many lanes hold leases that they do not use, a full batch is noticed, at the latest when

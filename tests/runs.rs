@@ -9,13 +9,37 @@ use std::task::Poll;
 use std::time::Duration;
 
 use common::{HOUR, lock, ms, paused, settle};
-use swaplane::{Batch, Queue, Retry};
+use swaplane::{Batch, Builder, Queue, Retry, SinkError};
 
 /// Batch id, attempt, first item.
 type Log = Arc<Mutex<Vec<(u64, u32, usize)>>>;
 
 fn note(log: &Log, batch: &Batch<usize>) {
     lock(log).push((batch.id(), batch.attempt(), batch[0]));
+}
+
+/// A queue whose sink notes each attempt and then does with its item, and the number of the attempt,
+/// what `act` says.
+fn spawn<F>(
+    builder: Builder<Queue<usize>>,
+    act: impl Fn(usize, u32) -> F + Send + Sync + 'static,
+) -> (Queue<usize>, Log)
+where
+    F: Future<Output = Result<(), SinkError>> + Send + 'static,
+{
+    let log = Log::default();
+    let queue = builder.spawn_fn({
+        let log = log.clone();
+        move |batch: Batch<usize>| {
+            note(&log, &batch);
+            let done = act(batch[0], batch.attempt());
+            async move {
+                let _batch = batch;
+                done.await
+            }
+        }
+    });
+    (queue.unwrap(), log)
 }
 
 /// Enough batches of one item, one after the other, for runs to have grown.
@@ -26,7 +50,12 @@ async fn warm(queue: &Queue<usize>, log: &Log) {
     lock(log).clear();
 }
 
-fn one_by_one() -> swaplane::Builder<Queue<usize>> {
+/// The item and the number of each attempt.
+fn tried(log: &Log) -> Vec<(usize, u32)> {
+    lock(log).iter().map(|&(_, n, item)| (item, n)).collect()
+}
+
+fn one_by_one() -> Builder<Queue<usize>> {
     Queue::builder()
         .partitions(1)
         .max_batch_size(1)
@@ -34,27 +63,27 @@ fn one_by_one() -> swaplane::Builder<Queue<usize>> {
         .max_delay(HOUR)
 }
 
+fn one_thread() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().build().unwrap()
+}
+
 #[test]
 fn a_failure_in_the_middle_is_tried_again_before_the_rest() {
     paused(async || {
-        let log = Log::default();
-        let queue = one_by_one()
-            .retry(Retry::from_fn(|_, _| Some(ms(5))))
-            .spawn_fn({
-                let log = log.clone();
-                move |batch: Batch<usize>| {
-                    note(&log, &batch);
-                    let fails = batch[0] == 3 && batch.attempt() < 3;
-                    async move { if fails { Err("not yet".into()) } else { Ok(()) } }
-                }
-            })
-            .unwrap();
+        let retry = one_by_one().retry(Retry::from_fn(|_, _| Some(ms(5))));
+        let (queue, log) = spawn(retry, |item, attempt| async move {
+            if item == 3 && attempt < 3 {
+                Err("not yet".into())
+            } else {
+                Ok(())
+            }
+        });
         warm(&queue, &log).await;
         queue.push_all(1..=6).unwrap();
         queue.flush().await.unwrap();
-        let seen: Vec<_> = lock(&log).iter().map(|&(_, n, item)| (item, n)).collect();
         assert_eq!(
-            seen,
+            tried(&log),
             [
                 (1, 1),
                 (2, 1),
@@ -80,24 +109,14 @@ fn a_failure_in_the_middle_is_tried_again_before_the_rest() {
 #[test]
 fn a_panic_in_the_middle_loses_nothing() {
     paused(async || {
-        let log = Log::default();
-        let queue = one_by_one()
-            .spawn_fn({
-                let log = log.clone();
-                move |batch: Batch<usize>| {
-                    note(&log, &batch);
-                    async move {
-                        assert!(batch[0] != 2 || batch.attempt() > 1, "as planned");
-                        Ok(())
-                    }
-                }
-            })
-            .unwrap();
+        let (queue, log) = spawn(one_by_one(), |item, attempt| async move {
+            assert!(item != 2 || attempt > 1, "as planned");
+            Ok(())
+        });
         warm(&queue, &log).await;
         queue.push_all(1..=4).unwrap();
         queue.flush().await.unwrap();
-        let seen: Vec<_> = lock(&log).iter().map(|&(_, n, item)| (item, n)).collect();
-        assert_eq!(seen, [(1, 1), (2, 1), (2, 2), (3, 1), (4, 1)]);
+        assert_eq!(tried(&log), [(1, 1), (2, 1), (2, 2), (3, 1), (4, 1)]);
         assert!(queue.shutdown(HOUR).await.is_complete());
     });
 }
@@ -105,27 +124,17 @@ fn a_panic_in_the_middle_loses_nothing() {
 #[test]
 fn what_is_delivered_before_a_pause_is_counted_and_the_rest_is_returned() {
     paused(async || {
-        let log = Log::default();
-        let queue = one_by_one()
-            .spawn_fn({
-                let log = log.clone();
-                move |batch: Batch<usize>| {
-                    note(&log, &batch);
-                    async move {
-                        if batch[0] == 3 {
-                            tokio::time::sleep(HOUR).await;
-                        }
-                        Ok(())
-                    }
-                }
-            })
-            .unwrap();
+        let (queue, log) = spawn(one_by_one(), |item, _| async move {
+            if item == 3 {
+                tokio::time::sleep(HOUR).await;
+            }
+            Ok(())
+        });
         warm(&queue, &log).await;
         queue.push_all(1..=6).unwrap();
         settle().await;
         let stats = queue.stats();
         assert_eq!((stats.delivered, stats.held, stats.attempts), (102, 4, 103));
-        // Though the sink will not get them, there is no room for more than there was.
         let report = queue.shutdown(Duration::ZERO).await;
         assert_eq!(report.returned, [3, 4, 5, 6]);
         assert_eq!((report.delivered, report.lost), (102, 0));
@@ -135,23 +144,15 @@ fn what_is_delivered_before_a_pause_is_counted_and_the_rest_is_returned() {
 #[test]
 fn an_attempt_in_the_middle_times_out_in_its_time() {
     paused(async || {
-        let log = Log::default();
-        let queue = one_by_one()
+        let builder = one_by_one()
             .attempt_timeout(ms(100))
-            .retry(Retry::from_fn(|_, _| Some(Duration::ZERO)))
-            .spawn_fn({
-                let log = log.clone();
-                move |batch: Batch<usize>| {
-                    note(&log, &batch);
-                    async move {
-                        if batch[0] == 3 && batch.attempt() == 1 {
-                            tokio::time::sleep(HOUR).await;
-                        }
-                        Ok(())
-                    }
-                }
-            })
-            .unwrap();
+            .retry(Retry::from_fn(|_, _| Some(Duration::ZERO)));
+        let (queue, log) = spawn(builder, |item, attempt| async move {
+            if item == 3 && attempt == 1 {
+                tokio::time::sleep(HOUR).await;
+            }
+            Ok(())
+        });
         warm(&queue, &log).await;
         let begin = tokio::time::Instant::now();
         queue.push_all(1..=6).unwrap();
@@ -161,9 +162,8 @@ fn an_attempt_in_the_middle_times_out_in_its_time() {
             "{:?}",
             begin.elapsed()
         );
-        let seen: Vec<_> = lock(&log).iter().map(|&(_, n, item)| (item, n)).collect();
         assert_eq!(
-            seen,
+            tried(&log),
             [(1, 1), (2, 1), (3, 1), (3, 2), (4, 1), (5, 1), (6, 1)]
         );
         assert!(queue.shutdown(HOUR).await.is_complete());
@@ -172,26 +172,14 @@ fn an_attempt_in_the_middle_times_out_in_its_time() {
 
 #[test]
 fn a_runtime_that_goes_in_the_middle_of_a_run_leaves_all_items() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap();
-    let log = Log::default();
+    let runtime = one_thread();
     let queue = runtime.block_on(async {
-        let queue = one_by_one()
-            .spawn_fn({
-                let log = log.clone();
-                move |batch: Batch<usize>| {
-                    note(&log, &batch);
-                    async move {
-                        if batch[0] == 3 {
-                            std::future::pending::<()>().await;
-                        }
-                        Ok(())
-                    }
-                }
-            })
-            .unwrap();
+        let (queue, log) = spawn(one_by_one(), |item, _| async move {
+            if item == 3 {
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        });
         warm(&queue, &log).await;
         queue.push_all(1..=6).unwrap();
         while lock(&log).last().is_none_or(|last| last.2 != 3) {
@@ -208,31 +196,23 @@ fn a_runtime_that_goes_in_the_middle_of_a_run_leaves_all_items() {
 /// A sink that blocks its thread has it for one batch at a time: then others have their turn.
 #[test]
 fn a_sink_that_blocks_lets_others_have_their_turn_in_between() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
+    one_thread().block_on(async {
         let turns = Arc::new(AtomicUsize::new(0));
-        let log = Log::default();
         let seen: Arc<Mutex<Vec<usize>>> = Arc::default();
-        let queue = one_by_one()
-            .spawn_fn({
-                let (log, seen, turns) = (log.clone(), seen.clone(), turns.clone());
-                move |batch: Batch<usize>| {
-                    note(&log, &batch);
-                    let (seen, turns) = (seen.clone(), turns.clone());
-                    async move {
-                        if batch[0] > 0 {
-                            lock(&seen).push(turns.load(SeqCst));
-                            // Longer than a run may last.
-                            std::thread::sleep(ms(2));
-                        }
-                        Ok(())
+        let (queue, log) = spawn(one_by_one(), {
+            let (seen, turns) = (seen.clone(), turns.clone());
+            move |item, _| {
+                let (seen, turns) = (seen.clone(), turns.clone());
+                async move {
+                    if item > 0 {
+                        lock(&seen).push(turns.load(SeqCst));
+                        // Longer than a run may last.
+                        std::thread::sleep(ms(2));
                     }
+                    Ok(())
                 }
-            })
-            .unwrap();
+            }
+        });
         warm(&queue, &log).await;
         let other = tokio::spawn(std::future::poll_fn(move |context| {
             turns.fetch_add(1, SeqCst);

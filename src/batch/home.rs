@@ -123,23 +123,23 @@ impl<T> Home<T> {
         }
         place.expected = None;
         let content = std::mem::replace(&mut place.content, Content::Out);
-        let mut next = goes_on.then(|| place.next.pop_front()).flatten();
+        let next = if goes_on {
+            place.next.pop_front()
+        } else {
+            None
+        };
         if broken("home: nowhere between two batches") {
             drop(place);
             place = home.place.lock();
         }
-        if let Some(batch) = next.take() {
+        let next = next.map(|batch| {
             place.followed += 1;
-            next = Some(place.lend(batch, home));
-        }
+            place.lend(batch, home)
+        });
         if let Content::Back(mut items) = content {
-            if std::mem::needs_drop::<T>() {
-                drop(place);
-                drop_items(&mut items);
-                place = home.place.lock();
-            }
-            items.clear();
-            place.keep(items, home.most_room);
+            drop(place);
+            drop_items(&mut items);
+            home.place.lock().keep(items, home.most_room);
         }
         next
     }

@@ -308,11 +308,7 @@ impl<T: Send + 'static> Worker<T> {
                 State::Sending(task) => match Pin::new(task).poll(context) {
                     Poll::Ready(Ok(Ok(waited))) => self.finish(waited, counters),
                     Poll::Ready(outcome) => {
-                        delivery.state = State::Homing {
-                            task: None,
-                            taken: false,
-                            error: failure(outcome),
-                        };
+                        delivery.state = State::homing(None, failure(outcome));
                         self.cut_short(counters);
                         self.pace = 1;
                     }
@@ -486,11 +482,7 @@ impl<T: Send + 'static> Worker<T> {
                 Poll::Ready(Ok(Ok(waited))) => self.finish(waited, counters),
                 Poll::Ready(outcome) => {
                     if let Some(delivery) = &mut self.delivery {
-                        delivery.state = State::Homing {
-                            task: None,
-                            taken: false,
-                            error: failure(outcome),
-                        };
+                        delivery.state = State::homing(None, failure(outcome));
                     }
                 }
             }
@@ -520,16 +512,21 @@ impl<T: Send + 'static> Worker<T> {
 }
 
 impl<T> State<T> {
+    /// The attempt has failed; its task, if it is not known to have ended.
+    fn homing(task: Option<Task>, error: Failure) -> Self {
+        Self::Homing {
+            task,
+            taken: false,
+            error,
+        }
+    }
+
     /// Ends the attempt that is under way, if one is.
     fn abort(&mut self, why: &str) {
         *self = match std::mem::replace(self, Self::Waiting(Vec::new())) {
             Self::Sending(task) => {
                 task.abort();
-                Self::Homing {
-                    task: Some(task),
-                    taken: false,
-                    error: Foreign::new(why.into()),
-                }
+                Self::homing(Some(task), Foreign::new(why.into()))
             }
             other => other,
         };

@@ -65,9 +65,9 @@ impl<B: Source> Core<B> {
         }
     }
 
-    /// Whether anything that has not been collected waits for a worker.
-    pub(super) fn waits(&mut self, worker: usize) -> bool {
-        self.collector.available(worker) > 0 || self.collector.held_back(worker) > 0
+    /// About how many items that have not been collected wait for a worker.
+    pub(super) fn waiting(&mut self, worker: usize) -> usize {
+        self.collector.available(worker) + self.collector.held_back(worker)
     }
 
     /// Takes what the flusher left behind when its runtime was dropped, if it was: what lies in

@@ -114,10 +114,10 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
             .workers
             .iter_mut()
             .for_each(Worker::rejoin_waiting);
-        let shared = self.shared.clone();
-        for worker in &mut self.core().workers {
+        let core = self.core.as_mut().expect("left behind only on drop");
+        for worker in &mut core.workers {
             let why = "the deadline of the shutdown has passed";
-            worker.abort(why, &shared.counters);
+            worker.abort(why, &self.shared.counters);
         }
         // A push that had begun may still be accepted, and its item is to be in the report.
         let until = Instant::now() + GRACE;

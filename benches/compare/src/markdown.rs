@@ -6,7 +6,7 @@ use crate::{
     machine::Machine,
     reasons::reason,
     row::Row,
-    table::{kept, value},
+    table::{kept, ratio, value},
 };
 
 const METHOD: &str = "\
@@ -69,10 +69,7 @@ fn section(text: &mut String, rows: &[Row]) {
 }
 
 fn line(text: &mut String, row: &Row, why: &str) {
-    let ratio = row.ratio.map(|it| format!("{:.2}", it.median));
-    let interval = row
-        .ratio
-        .map(|it| format!("{:.2} to {:.2}", it.low, it.high));
+    let [ratio, interval] = ratio(row);
     let note = if row.note.is_empty() {
         String::new()
     } else {
@@ -84,8 +81,8 @@ fn line(text: &mut String, row: &Row, why: &str) {
         row.case,
         row.ours,
         row.peer,
-        ratio.unwrap_or_default(),
-        interval.unwrap_or_default(),
+        ratio,
+        interval,
         value(row.ours_value),
         row.peer_value.map(value).unwrap_or_default(),
         kept(row),

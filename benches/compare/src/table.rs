@@ -29,16 +29,13 @@ fn table(rows: &[Row]) -> Table {
         "note",
     ]);
     for row in rows {
-        let ratio = row.ratio.map(|ratio| format!("{:.2}", ratio.median));
-        let interval = row
-            .ratio
-            .map(|ratio| format!("{:.2} to {:.2}", ratio.low, ratio.high));
+        let [ratio, interval] = ratio(row);
         table.add_row([
             row.case.clone(),
             row.ours.clone(),
             row.peer.clone(),
-            ratio.unwrap_or_default(),
-            interval.unwrap_or_default(),
+            ratio,
+            interval,
             row.unit.clone(),
             value(row.ours_value),
             row.peer_value.map(value).unwrap_or_default(),
@@ -47,6 +44,16 @@ fn table(rows: &[Row]) -> Table {
         ]);
     }
     table
+}
+
+/// The ratio and its interval; nothing if there is none.
+pub fn ratio(row: &Row) -> [String; 2] {
+    row.ratio.map_or_else(Default::default, |ratio| {
+        [
+            format!("{:.2}", ratio.median),
+            format!("{:.2} to {:.2}", ratio.low, ratio.high),
+        ]
+    })
 }
 
 pub fn kept(row: &Row) -> String {
