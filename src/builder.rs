@@ -136,7 +136,9 @@ impl<B: Buffer> Builder<B> {
     /// batch is everything that waits.
     ///
     /// A full batch leaves at once; where full batches follow one another faster than one in a
-    /// millisecond, within two milliseconds, since each wake of the flusher delays a push.
+    /// millisecond, within two milliseconds, since each wake of the flusher delays a push. After
+    /// such times lanes may hold credits, by which pushes are silent: then within as long again as
+    /// it took to fill.
     ///
     /// ```
     /// let builder = swaplane::Queue::<u8>::builder().max_batch_size(usize::MAX);

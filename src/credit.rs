@@ -3,8 +3,8 @@
 //! can never exceed the capacity.
 //!
 //! Lanes lease credits by the handful, so that the shared counter is touched once per lease.
-//! Credits that lie idle in lanes come out of an allowance of a quarter of the capacity, or less:
-//! however many lanes there are, three quarters circulate, and somebody who waits gets one.
+//! Credits that lie idle in lanes come out of an allowance of a quarter of the capacity: however
+//! many lanes there are, three quarters circulate, and somebody who waits gets one.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -36,12 +36,6 @@ impl Credits {
         }
     }
 
-    /// Lets no more than `n` lie idle.
-    pub(crate) fn with_idle(self, n: usize) -> Self {
-        let allowance = self.allowance.min(n);
-        Self { allowance, ..self }
-    }
-
     pub(crate) fn capacity(&self) -> usize {
         self.capacity
     }
@@ -50,8 +44,13 @@ impl Credits {
     /// idle ones is used up; 0 if there is none. `spent` is what the lane's last lease brought
     /// beyond its first item: used by now, so it counts as idle no longer.
     pub(crate) fn lease(&self, want: usize, spent: usize) -> usize {
-        self.no_longer_idle(spent);
-        let beyond = self.let_lie_idle(want - 1);
+        let beyond = if want - 1 == spent && self.idle.load(Relaxed) <= self.allowance / 2 {
+            // As much again, and there is plenty: the count stays as it is.
+            spent
+        } else {
+            self.no_longer_idle(spent);
+            self.let_lie_idle(want - 1)
+        };
         if beyond > 0 {
             if self.take(1 + beyond) {
                 return 1 + beyond;

@@ -295,18 +295,11 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
             return None;
         }
         // What is held back waits for nothing but the rest that is available.
-        if self.is_full(worker, available + held_back) {
+        if self.gate().is_full(worker, available + held_back) {
             return Some(Reason::Size);
         }
         let adaptive = self.is_adaptive().then_some(Reason::Idle);
         self.due[worker].or(adaptive)
-    }
-
-    /// Whether about a batch waits: reports count leases, of which lanes may hold back so much
-    /// that a quarter is missing.
-    fn is_full(&self, worker: usize, waiting: usize) -> bool {
-        let full = self.shared.config.max_batch_size();
-        waiting >= full || (waiting >= full - full / 4 && self.gate().seems_full(worker, 0))
     }
 
     /// Cuts one batch from what waits for a worker.
@@ -539,13 +532,22 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         if self.is_adaptive() {
             return self.pace.end_adaptive_rest(woken, lasted);
         }
-        let config = &self.shared.config;
-        // A quarter of the capacity may wait, though nothing is in flight.
-        let most = config.capacity / 4 / config.max_batch_size();
-        let most = most.checked_ilog2().unwrap_or(0) as usize;
+        let most = self.most_doublings();
         let (gate, workers) = (self.shared.source.gate(), self.workers());
-        let seems_full = |doublings| workers.clone().any(|it| gate.seems_full(it, doublings));
-        self.pace.end_rest(woken, lasted, most, seems_full);
+        let core = self.core.as_mut().expect("left behind only on drop");
+        let is_reported = |doublings| workers.clone().any(|it| gate.seems_full(it, doublings));
+        let waits = |doublings| {
+            let mut workers = workers.clone();
+            workers.any(|it| core.waiting(it) >= gate.full_batches(doublings))
+        };
+        self.pace.end_rest(woken, lasted, most, is_reported, waits);
+    }
+
+    /// A quarter of the capacity may wait, though nothing is in flight.
+    fn most_doublings(&self) -> usize {
+        let config = &self.shared.config;
+        let most = config.capacity / 4 / config.max_batch_size();
+        most.checked_ilog2().unwrap_or(0) as usize
     }
 
     /// Sees to it that we learn of whatever has to be done while we sleep.
@@ -564,18 +566,30 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         if !adaptive || plenty {
             collector.unpark();
         }
+        let (most, mut blurred) = (self.most_doublings(), false);
         for worker in self.workers() {
             if !self.core().workers[worker].is_idle() {
                 self.gate().want_not(worker);
-            } else if self.gate().want(worker, self.pace.doublings()) {
+                continue;
+            }
+            let waiting = self.core().waiting(worker);
+            let blur = self.gate().blur(worker, waiting).min(most);
+            blurred |= blur > 0;
+            if self.gate().want(worker, self.pace.doublings().max(blur)) {
                 let waiting = self.core().waiting(worker);
-                if self.is_full(worker, waiting) {
+                if self.gate().is_full(worker, waiting) {
                     return Parked::Found;
                 }
             }
         }
-        self.pace.begin_rest();
+        self.pace.begin_rest(blurred.then(|| self.waited()));
         Parked::Idle
+    }
+
+    /// For how long something has waited for the delay.
+    fn waited(&self) -> Duration {
+        let left = self.tick.map_or(Duration::MAX, |at| at - Instant::now());
+        self.shared.config.max_delay.saturating_sub(left)
     }
 
     /// Lets a push that is in progress go on: soon if it is running, later if it is not.

@@ -43,29 +43,30 @@ impl Gate {
                 .collect(),
             pressed: AtomicBool::new(false),
             max_batch_size: shape.max_batch_size,
-            // So few that the reports tell when a batch is full: see `is_full` of the flusher.
-            credits: Credits::new(shape.capacity).with_idle(shape.max_batch_size / 4),
+            credits: Credits::new(shape.capacity),
             bell: Arc::new(Notify::new()),
         }
     }
 
-    /// Leases credits for one of `holders` lanes or shards, the more the more its last lease was,
-    /// but no more than its part of what may lie idle, and the nearer a batch is to full the less.
-    /// 0: there is none.
+    /// Leases credits for one of `holders` lanes or shards, the more the more its last lease was.
+    /// While a batch fills, the nearer it is to full the less, and no more than its part of what may
+    /// be missing when it is reported. Behind a full one that matters to nobody: see `blur`. 0: there
+    /// is none.
     pub(crate) fn lease(&self, home: usize, holders: usize, last: usize) -> usize {
         let waiting = self.load_of(home).now().max(0) as usize;
         let missing = self.max_batch_size.saturating_sub(waiting);
-        let near = if missing == 0 {
-            usize::MAX
+        let fits = if missing == 0 {
+            self.may_be_missing()
         } else {
-            missing / 2
+            (missing / 2).min(self.may_be_missing() / holders.max(1))
         };
-        let want = (last * 2)
-            .min(LARGEST_LEASE)
-            .min(self.max_batch_size / 4 / holders.max(1))
-            .min(near)
-            .max(1);
+        let want = (last * 2).min(LARGEST_LEASE).min(fits).max(1);
         self.credits.lease(want, last.saturating_sub(1))
+    }
+
+    /// How many items of a batch that is reported as full may not be there yet.
+    fn may_be_missing(&self) -> usize {
+        self.max_batch_size / 4
     }
 
     /// Takes back what is left of a lease.
@@ -117,6 +118,29 @@ impl Gate {
     /// Takes collected items off the load of a worker.
     pub(crate) fn take_off(&self, worker: usize, n: usize) {
         self.load_of(worker).take_off(n);
+    }
+
+    /// Whether about a batch waits: as many as `waiting` do, or somewhat less and the reports say so.
+    pub(crate) fn is_full(&self, worker: usize, waiting: usize) -> bool {
+        let full = self.max_batch_size;
+        waiting >= full || (waiting >= full - self.may_be_missing() && self.seems_full(worker, 0))
+    }
+
+    /// How often a full batch has to be doubled for the reports to tell of it though lanes have
+    /// leased, behind full ones, more than may be missing, and no longer push.
+    pub(crate) fn blur(&self, worker: usize, waiting: usize) -> usize {
+        let reported = self.loads[worker].now().max(0) as usize;
+        let unused = reported.saturating_sub(waiting);
+        if unused <= self.may_be_missing() {
+            return 0;
+        }
+        let batches = unused.div_ceil(self.max_batch_size) + 1;
+        batches.next_power_of_two().ilog2() as usize
+    }
+
+    /// How many items a full batch has, or one doubled so often.
+    pub(crate) fn full_batches(&self, doublings: usize) -> usize {
+        limit(self.max_batch_size, doublings) as usize
     }
 
     /// Whether the reports say that a batch is full, or one doubled so often.

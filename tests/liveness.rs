@@ -43,8 +43,9 @@ fn a_permit_is_used_while_another_caller_waits() {
     }
 }
 
-/// So it is beside lanes that were born one after the other, each of which has kept what was its
-/// part among those that there were then.
+/// Where lanes have leased more than that and do not use it, a full batch is looked for. Here they
+/// were born one after the other, and each has kept what was its part among those that there were
+/// then.
 #[test]
 fn a_full_batch_is_noticed_beside_older_lanes() {
     const SIZE: usize = 1000;
@@ -80,8 +81,53 @@ fn a_full_batch_is_noticed_beside_older_lanes() {
                 writer.push(item).unwrap();
             }
         }
-        settle().await;
+        assert!(queue.len() >= SIZE);
+        tokio::time::sleep(ms(3)).await;
         assert!(queue.len() < SIZE, "{} wait", queue.len());
+    });
+}
+
+/// Here they leased much while full batches waited. They are looked for less and less often.
+#[test]
+fn a_full_batch_is_noticed_after_an_outage() {
+    const SIZE: usize = 200;
+    const LANES: usize = 20;
+    paused(async || {
+        let (open, outage) = tokio::sync::watch::channel(false);
+        let queue = Queue::<usize>::builder()
+            .partitions(1)
+            .capacity(100_000)
+            .max_batch_size(SIZE)
+            .max_delay(HOUR)
+            .attempt_timeout(HOUR)
+            .spawn_fn(move |_batch| {
+                let mut outage = outage.clone();
+                async move {
+                    outage.wait_for(|open| *open).await.unwrap();
+                    Ok(())
+                }
+            })
+            .unwrap();
+        let mut writers: Vec<_> = (0..LANES).map(|_| queue.writer()).collect();
+        for writer in &mut writers {
+            // Leases of 1, 2, 4, … and 32, and one item of the next, which is a quarter of a batch.
+            writer.push_all(0..64).unwrap();
+        }
+        settle().await;
+        open.send(true).unwrap();
+        queue.flush().await.unwrap();
+        let mut pushed = 0;
+        while queue.len() == pushed {
+            // The first ones leased while no batch was full: less.
+            for writer in &mut writers[10..] {
+                writer.push(0).unwrap();
+                pushed += 1;
+            }
+            assert!(pushed < 10 * SIZE, "no batch is full");
+            tokio::time::sleep(ms(10)).await;
+        }
+        // Ten at a time: about full after twenty, and noticed before twenty more have passed.
+        assert!((SIZE * 3 / 4..=2 * SIZE).contains(&pushed), "{pushed}");
     });
 }
 

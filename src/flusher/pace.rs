@@ -20,7 +20,7 @@ const LINGER: u32 = 200;
 pub(super) struct Pace {
     /// How often the one full batch is doubled that is to wake us.
     doublings: usize,
-    /// Where it is: when to look for what waits at the latest.
+    /// Where no report will tell of a full batch: when to look for one.
     look: Option<Instant>,
     short_rests: u32,
     /// How often to look around before the next rest.
@@ -32,34 +32,42 @@ impl Pace {
         self.doublings
     }
 
-    /// When to end the rest that begins, because of the doublings.
+    /// When to end the rest that begins, if nothing else does.
     pub(super) fn look(&self) -> Option<Instant> {
         self.look
     }
 
-    pub(super) fn begin_rest(&mut self) {
-        self.look = (self.doublings > 0).then(|| Instant::now() + LOOK);
+    /// Where the reports are `blurred` by credits that lanes do not use, and something has waited
+    /// for so long: a full batch may then wait as long again, but at least `LOOK`.
+    pub(super) fn begin_rest(&mut self, blurred: Option<Duration>) {
+        let after = match blurred {
+            _ if self.doublings > 0 => Some(LOOK),
+            Some(waited) => Some(waited.max(LOOK)),
+            None => None,
+        };
+        self.look = after.map(|after| Instant::now() + after);
     }
 
-    /// After a rest with a delay, which a bell ended or did not. Where full batches wake us soon,
-    /// again and again, asks for more of them at a time, but no more than `most` doublings: a full
-    /// batch may wait `LOOK` then. At once where twice as much waits by now.
+    /// After a rest with a delay, which a bell ended or did not. Where reports of full batches wake
+    /// us soon, again and again, asks for more of them at a time, but no more than `most` doublings:
+    /// a full batch may wait `LOOK` then. At once where twice as much waits by now.
     pub(super) fn end_rest(
         &mut self,
         woken: bool,
         lasted: Duration,
         most: usize,
-        seems_full: impl Fn(usize) -> bool,
+        is_reported: impl Fn(usize) -> bool,
+        mut waits: impl FnMut(usize) -> bool,
     ) {
         let looked = self.look.take().is_some_and(|at| at <= Instant::now());
-        if woken && seems_full(self.doublings) {
+        if woken && is_reported(self.doublings) {
             let more = self.doublings + 1;
-            if self.is_one_of_many(lasted < LOOK / 2) || seems_full(more) {
+            if self.is_one_of_many(lasted < LOOK / 2) || waits(more) {
                 self.doublings = more.min(most).min(MOST_DOUBLINGS);
             }
-        } else if looked {
-            let less = self.doublings.saturating_sub(1);
-            self.doublings = if seems_full(less) { less } else { 0 };
+        } else if looked && self.doublings > 0 {
+            let less = self.doublings - 1;
+            self.doublings = if waits(less) { less } else { 0 };
         }
     }
 
@@ -104,8 +112,9 @@ mod tests {
     /// Rests, each ended soon by `batches`.
     fn rests(pace: &mut Pace, n: u32, batches: usize) {
         for _ in 0..n {
-            pace.begin_rest();
-            pace.end_rest(true, SOON, 3, |doublings| batches >= 1 << doublings);
+            pace.begin_rest(None);
+            let waits = |doublings: usize| batches >= 1 << doublings;
+            pace.end_rest(true, SOON, 3, waits, waits);
         }
     }
 
@@ -138,13 +147,15 @@ mod tests {
             let mut pace = Pace::default();
             rests(&mut pace, 2, 1000);
             for (waiting, left) in [(2, 1), (0, 0)] {
-                pace.begin_rest();
+                pace.begin_rest(None);
                 let at = pace.look().expect("there are doublings");
                 tokio::time::sleep_until(at).await;
-                pace.end_rest(false, LOOK, 3, |doublings| waiting >= 1 << doublings);
+                // The reports know nothing of lanes that do not use what they have.
+                let waits = |doublings: usize| waiting >= 1 << doublings;
+                pace.end_rest(false, LOOK, 3, |_| true, waits);
                 assert_eq!(pace.doublings(), left);
             }
-            pace.begin_rest();
+            pace.begin_rest(None);
             assert_eq!(pace.look(), None);
         });
     }
