@@ -17,7 +17,7 @@ mod imp {
     };
     pub(crate) use std::sync::{Arc, OnceLock};
 
-    use std::sync::PoisonError;
+    use std::sync::{PoisonError, TryLockError};
     use std::sync::atomic::Ordering;
 
     /// A mutex without poisoning: nothing that can panic runs under our locks, and if it did,
@@ -32,8 +32,33 @@ mod imp {
             Self(std::sync::Mutex::new(value))
         }
 
+        #[inline]
         pub(crate) fn lock(&self) -> MutexGuard<'_, V> {
+            self.try_lock().unwrap_or_else(|| self.lock_contended())
+        }
+
+        #[cold]
+        #[inline(never)]
+        fn lock_contended(&self) -> MutexGuard<'_, V> {
+            // Looks less and less often: who looks all the time, as `std` does for a while, takes
+            // the line from whoever has the lock, and slows it down.
+            let backoff = crossbeam_utils::Backoff::new();
+            while !backoff.is_completed() {
+                backoff.snooze();
+                if let Some(guard) = self.try_lock() {
+                    return guard;
+                }
+            }
             self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        #[inline]
+        fn try_lock(&self) -> Option<MutexGuard<'_, V>> {
+            match self.0.try_lock() {
+                Ok(guard) => Some(guard),
+                Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+                Err(TryLockError::WouldBlock) => None,
+            }
         }
     }
 
