@@ -1,5 +1,5 @@
 //! Growth: a lane whose flusher is late takes chunk after chunk, keeps them for the next time, and
-//! gives them back when it has been idle; each side touches only chunks that are its own, and
+//! gives them back when it does not need them; each side touches only chunks that are its own, and
 //! each is freed once. (Under loom chunks have room for two items; or, of bytes, two, then four.)
 
 use swaplane::internals::{Reader, Writer, lane};
@@ -112,6 +112,12 @@ fn while_a_buffer_to_be_entered_is_swept() {
 fn while_spares_are_swept() {
     grow(None, spares, 2, &[Take, Sweep, Sweep]);
     grow(Some(2), spares, 5, &[Take, Sweep, Sweep, Take]);
+}
+
+/// A sweep of a lane in use: the next reset of each buffer frees what is spare.
+#[test]
+fn while_a_lane_in_use_is_swept() {
+    grow(Some(2), spares, 5, &[Sweep, Take, Take, Take]);
 }
 
 fn reading() {

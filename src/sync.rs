@@ -17,8 +17,8 @@ mod imp {
     };
     pub(crate) use std::sync::{Arc, OnceLock};
 
-    use std::sync::{PoisonError, TryLockError};
     use std::sync::atomic::Ordering;
+    use std::sync::{PoisonError, TryLockError};
 
     /// A mutex without poisoning: nothing that can panic runs under our locks, and if it did,
     /// one caller's panic must not reach another.

@@ -133,6 +133,42 @@ fn a_burst_gives_its_memory_back() {
     });
 }
 
+/// So it is where it never falls silent. But a load that swells and ebbs within a second finds the
+/// memory where it left it.
+#[test]
+fn a_lane_in_use_keeps_what_it_used_in_the_last_second() {
+    on_a_paused_clock(async || {
+        let queue = builder().spawn_fn(take).unwrap();
+        let mut writer = queue.writer();
+        let mut round = async |items: u64| {
+            let before = OF_THIS_THREAD.get();
+            writer.push_all((0..items).map(|n| (n, n))).unwrap();
+            let allocated = OF_THIS_THREAD.get() - before;
+            queue.flush().await.unwrap();
+            allocated
+        };
+        round(1).await;
+        let small = LIVE_BYTES.load(Relaxed);
+        for _ in 0..4 {
+            round(100_000).await;
+        }
+        for items in [
+            10_000, 100_000, 30_000, 5_000, 5_000, 5_000, 70_000, 100_000,
+        ] {
+            assert_eq!(round(items).await, 0, "allocations for {items} items");
+        }
+        let large = LIVE_BYTES.load(Relaxed) - small;
+        assert!(large >= 100_000 * 16, "{large} bytes kept");
+        for _ in 0..40 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            round(5_000).await;
+        }
+        // Two chunks of 64 KiB and a spare one in each of the two buffers, and memory for batches.
+        let kept = LIVE_BYTES.load(Relaxed) - small;
+        assert!(kept <= 8 * 66 * 1024, "{kept} bytes kept");
+    });
+}
+
 /// What is held costs little more than itself: a million items of 16 bytes in one lane.
 #[test]
 fn held_items_cost_little_more_than_themselves() {

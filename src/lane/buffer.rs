@@ -205,17 +205,19 @@ impl<T> Link<T> {
 
     /// Makes a buffer that the writer has left, and whose items are all read, ready for the next
     /// time: of the chunks entered keeps those as large as `last` (the others were steps on
-    /// the way), and one spare beyond. So a steady load allocates nothing.
+    /// the way). Keeps the spare ones too, so that a load that comes and goes allocates nothing,
+    /// but for all except the first where it is to be `thrifty`.
     ///
     /// # Safety
     /// The caller is the flusher; the writer has left; `last` is the last chunk entered.
-    pub(super) unsafe fn reset(&self, last: *mut Chunk<T>) {
+    pub(super) unsafe fn reset(&self, last: *mut Chunk<T>, thrifty: bool) {
         // SAFETY: with the writer gone (Acquire on `acked`) every chunk of this buffer is the
         // flusher's; each is freed once, as it is cut from the list (models `recycle`, `grow`,
         // `drop`).
         unsafe {
             let keep = Chunk::at(last);
-            if let Some(spare) = Chunk::maybe_at(keep.end.spare.load(Relaxed)) {
+            let spare = Chunk::maybe_at(keep.end.spare.load(Relaxed));
+            if let Some(spare) = spare.filter(|_| thrifty) {
                 spare.end.free_spares();
             }
             let mut first = self.entered();

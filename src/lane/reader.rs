@@ -3,6 +3,7 @@
 #![expect(unsafe_code)]
 
 use std::fmt;
+use std::mem;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::buffer::Chunk;
@@ -49,12 +50,14 @@ impl<T> LaneReader<T> {
     }
 
     /// Frees what memory can be freed in a lane of which nothing was read since the last sweep:
-    /// all but the chunk that the writer is in.
+    /// all but the chunk that the writer is in. In any other what each of its buffers does not use
+    /// the next time.
     pub(crate) fn sweep(&mut self) {
         // SAFETY: `reading` is this end's alone.
         self.lane.reading.with_mut(|reading| unsafe {
             if (*reading).swept != (*reading).taken {
                 (*reading).swept = (*reading).taken;
+                (*reading).thrifty = [true; 2];
             } else if !(*reading).lean {
                 (*reading).trim(&self.lane);
             }
@@ -92,6 +95,8 @@ pub(super) struct Reading<T> {
     cursors: [Cursor<T>; 2],
     /// What `taken` was at the last sweep.
     swept: usize,
+    /// Which of the buffers was not reset since.
+    thrifty: [bool; 2],
     /// Nothing was read since the last trim.
     lean: bool,
 }
@@ -116,6 +121,7 @@ impl<T> Reading<T> {
         retired: false,
         cursors: [Cursor::START; 2],
         swept: 0,
+        thrifty: [false; 2],
         lean: true,
     };
 
@@ -148,7 +154,10 @@ impl<T> Reading<T> {
             }
             // SAFETY: we are the flusher; the writer has left this buffer; all its items are
             // read, so the cursor is in the last chunk entered (models `recycle`, `grow`).
-            unsafe { lane.buffers[standby].reset(self.cursors[standby].chunk) };
+            unsafe {
+                let thrifty = mem::take(&mut self.thrifty[standby]);
+                lane.buffers[standby].reset(self.cursors[standby].chunk, thrifty);
+            }
             self.cursors[standby] = Cursor::START;
             self.retired = false;
             // Acquired or not, the writer's leave happened after it had published all of that
