@@ -112,6 +112,7 @@ fn every_mutant_has_a_model() {
         map::MUTANTS,
         park::MUTANTS,
         recycle::MUTANTS,
+        shared::MUTANTS,
         swap::MUTANTS,
     ];
     let caught = caught

@@ -3,7 +3,7 @@
 
 use swaplane::internals::{Fences, Queue};
 
-use crate::support::{model, thread};
+use crate::support::{Mutants, caught, model, thread};
 
 fn shared(bound: Option<usize>, fences: Fences, pushes: u32) {
     model(bound, move || {
@@ -39,4 +39,15 @@ fn by_two_writers() {
 #[test]
 fn by_two_writers_with_fences() {
     shared(Some(2), Fences::Each, 1);
+}
+
+fn together() {
+    shared(Some(2), Fences::None, 1);
+}
+
+pub(crate) const MUTANTS: Mutants = &[("lane: shared out of turn", together)];
+
+#[test]
+fn mutants() {
+    caught(MUTANTS);
 }

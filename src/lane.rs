@@ -35,6 +35,7 @@ mod buffer;
 #[cfg(swaplane_loom)]
 mod grave;
 mod reader;
+mod shared;
 pub(crate) mod table;
 mod writer;
 
@@ -43,12 +44,16 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use crossbeam_utils::CachePadded;
 
 pub(crate) use self::reader::LaneReader;
+pub(crate) use self::shared::SharedWriter;
 pub(crate) use self::writer::LaneWriter;
 
 use self::buffer::Buffer;
 use self::reader::Reading;
+use self::writer::Own;
 use crate::batch::drop_items;
-use crate::sync::{Arc, AtomicBool, AtomicUsize, Published, UnsafeCell, broken, order, torn};
+use crate::sync::{
+    Arc, AtomicBool, AtomicUsize, Mutex, Published, UnsafeCell, broken, order, torn,
+};
 
 /// The lane refuses items.
 pub(crate) const CLOSED: usize = 1;
@@ -72,7 +77,7 @@ pub(crate) struct Lane<T> {
     /// Written by the flusher, and by whoever raises a flag.
     control: CachePadded<Control<T>>,
     /// Written by the writer.
-    progress: CachePadded<Progress>,
+    progress: CachePadded<Progress<T>>,
     /// Both buffers belong to the lane for its whole life; `active` only says which is which.
     buffers: [Arc<Buffer<T>>; 2],
     /// The flusher's alone; here so that the lane can drop what nobody read.
@@ -84,12 +89,16 @@ struct Control<T> {
     active: Published<Buffer<T>>,
 }
 
-#[derive(Default)]
-struct Progress {
+/// In the order in which a push needs it.
+#[repr(C)]
+struct Progress<T> {
+    /// Where several threads write, one at a time: see `shared`.
+    lock: Mutex<()>,
     /// A push is between its look at `word` and its end.
     busy: AtomicBool,
     /// Items written so far, in all buffers (wraps).
     published: AtomicUsize,
+    own: Own<T>,
     /// The generation that the writer is in.
     acked: AtomicUsize,
     /// `published` when the writer came into that generation.
@@ -101,7 +110,9 @@ struct Progress {
 // SAFETY: the protocol above gives each part of a lane to one thread at a time (models `swap`,
 // `recycle`, `grow`, `handover`); items cross threads, hence `T: Send`.
 unsafe impl<T: Send> Send for Lane<T> {}
-// SAFETY: as above; no `&T` is ever handed out, so `T: Sync` is not needed.
+// SAFETY: as above, and what is the writer's own is reached through it alone, which is not `Sync`
+// (model `handover`), or under the lock (model `shared`); no `&T` is ever handed out, so `T: Sync`
+// is not needed.
 unsafe impl<T: Send> Sync for Lane<T> {}
 
 /// A new lane with its two ends; `flags` are up from the first push on.
@@ -112,7 +123,15 @@ pub(crate) fn lane<T>(flags: usize) -> (LaneWriter<T>, LaneReader<T>) {
             word: AtomicUsize::new(flags),
             active: Published::new(buffers[0].clone()),
         }),
-        progress: CachePadded::new(Progress::default()),
+        progress: CachePadded::new(Progress {
+            lock: Mutex::default(),
+            busy: AtomicBool::new(false),
+            published: AtomicUsize::new(0),
+            own: Own::new(&buffers[0]),
+            acked: AtomicUsize::new(0),
+            moved_at: AtomicUsize::new(0),
+            gone: AtomicBool::new(false),
+        }),
         buffers,
         reading: UnsafeCell::new(Reading::START),
     });

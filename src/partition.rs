@@ -24,9 +24,9 @@ use crate::error::PushError;
 use crate::gate::{Gate, Shape};
 use crate::hash::{self, RandomState};
 use crate::lane::table::TableRef;
-use crate::lane::{CLOSED, FENCED, Lane, LaneReader, LaneWriter, PARKED, lane};
+use crate::lane::{CLOSED, FENCED, Lane, LaneReader, LaneWriter, PARKED, SharedWriter, lane};
 use crate::source::{Intake, Source};
-use crate::sync::{Arc, AtomicUsize, Mutex, broken};
+use crate::sync::{Arc, AtomicUsize, Mutex, OnceLock, broken};
 use crate::thread::{Ended, Index};
 
 /// Everything that a push touches.
@@ -43,7 +43,7 @@ pub(crate) struct Partitions<T> {
 
 struct Partition<T> {
     /// Born with the first keyed push.
-    shared: Mutex<Option<LaneWriter<T>>>,
+    shared: OnceLock<SharedWriter<T>>,
     late: Mutex<Late<T>>,
     /// How many items are in `late`, so that nobody need lock it to know that there are none.
     late_waiting: AtomicUsize,
@@ -93,7 +93,7 @@ impl<T> Partitions<T> {
             list: (0..shape.partitions)
                 .map(|_| {
                     CachePadded::new(Partition {
-                        shared: Mutex::new(None),
+                        shared: OnceLock::new(),
                         late: Mutex::new(Late {
                             items: Vec::new(),
                             accepted: 0,
@@ -180,9 +180,9 @@ impl<T> Partitions<T> {
     }
 
     pub(crate) fn push_shared(&self, home: usize, item: T) -> Pushed<T> {
-        let mut shared = self.list[home].shared.lock();
-        let lane = shared.get_or_insert_with(|| self.birth(home));
-        lane.push(item, Ok(()), |item| self.push_into(lane, home, item, false))
+        let lane = &self.list[home].shared;
+        let lane = lane.get_or_init(|| SharedWriter::new(self.birth(home)));
+        lane.with(|lane| lane.push(item, Ok(()), |item| self.push_into(lane, home, item, false)))
     }
 
     /// A lane for a `Writer`, and its partition.

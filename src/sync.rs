@@ -104,6 +104,12 @@ mod imp {
         }
     }
 
+    /// The value of a counter, for the only one who changes it.
+    #[inline(always)]
+    pub(crate) fn own_value(counter: &AtomicUsize) -> usize {
+        counter.load(Ordering::Relaxed)
+    }
+
     /// Only models check.
     #[derive(Debug)]
     pub(crate) struct Exclusive;
@@ -178,8 +184,6 @@ mod imp {
     pub(crate) use loom::sync::Arc;
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, fence};
     // Holds nothing loom has to see: it is filled by the one thread that owns the place.
-    pub(crate) use std::sync::OnceLock;
-
     use std::cell::Cell;
     use std::collections::VecDeque;
     use std::future::poll_fn;
@@ -204,6 +208,50 @@ mod imp {
         pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, V>> {
             self.0.try_lock().ok()
         }
+    }
+
+    /// `std`'s, which loom does not see, behind a flag and a lock that it does.
+    #[derive(Debug)]
+    pub(crate) struct OnceLock<V> {
+        value: std::sync::OnceLock<V>,
+        is_set: AtomicBool,
+        turn: Mutex<()>,
+    }
+
+    impl<V> OnceLock<V> {
+        pub(crate) fn new() -> Self {
+            Self {
+                value: std::sync::OnceLock::new(),
+                is_set: AtomicBool::new(false),
+                turn: Mutex::default(),
+            }
+        }
+
+        pub(crate) fn get(&self) -> Option<&V> {
+            self.value
+                .get()
+                .filter(|_| self.is_set.load(Ordering::Acquire))
+        }
+
+        pub(crate) fn get_or_init(&self, init: impl FnOnce() -> V) -> &V {
+            if let Some(value) = self.get() {
+                return value;
+            }
+            let _turn = self.turn.lock();
+            if self.value.get().is_none() {
+                let set = self.value.set(init());
+                assert!(set.is_ok(), "one at a time");
+                self.is_set.store(true, Ordering::Release);
+            }
+            self.value.get().expect("set")
+        }
+    }
+
+    /// The value of a counter, for the only one who changes it.
+    #[expect(unsafe_code)]
+    pub(crate) fn own_value(counter: &AtomicUsize) -> usize {
+        // SAFETY: nobody changes it meanwhile, which loom checks.
+        unsafe { counter.unsync_load() }
     }
 
     /// With a read-modify-write, which does the same: loom remembers only the last access to an

@@ -4,23 +4,28 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 use super::buffer::{Chunk, Link, Slot};
 use super::{CLOSED, FENCED, Lane, PARKED, generation_of};
-use crate::sync::{Arc, Exclusive, broken, compiler_fence, fence, full, order};
+use crate::sync::{Arc, Exclusive, broken, compiler_fence, fence, full, order, own_value};
 
-/// The end of a lane that writes. Its cells make it the property of one thread at a time; the
-/// fields are what a push needs, in the order in which it needs them.
+/// The end of a lane that writes: the property of one thread at a time, so it is not `Sync`. What it
+/// knows lies in the lane, beside what it publishes: one cache line for a push to have.
 pub(crate) struct LaneWriter<T> {
     lane: Arc<Lane<T>>,
+    not_sync: PhantomData<Cell<()>>,
+}
+
+/// What the writer knows of its lane, and nobody else; in the order in which a push needs it.
+#[repr(C)]
+pub(super) struct Own<T> {
     /// The word, without flags, that needs no look.
     seen: Cell<usize>,
-    /// What `published` is.
-    count: Cell<usize>,
     /// The count at which a push has to look for room: the end of the chunk, or of the credits.
     limit: Cell<usize>,
-    /// The slots of the present chunk, moved down so that `count` is an index into them.
+    /// The slots of the present chunk, moved down so that the count is an index into them.
     slots: Cell<*const Slot<T>>,
     /// Where the next chunk is to hang.
     link: Cell<*const Link<T>>,
@@ -37,9 +42,22 @@ pub(crate) struct LaneWriter<T> {
     exclusive: Exclusive,
 }
 
-// SAFETY: the pointers lead into the lane that `lane` keeps alive, and the cells go along with
-// the writer, which is not `Sync` (model `handover`).
-unsafe impl<T: Send> Send for LaneWriter<T> {}
+impl<T> Own<T> {
+    pub(super) fn new(first: &Link<T>) -> Self {
+        Self {
+            seen: Cell::new(0),
+            limit: Cell::new(0),
+            slots: Cell::new(std::ptr::null()),
+            link: Cell::new(first),
+            size: Cell::new(0),
+            end: Cell::new(0),
+            funded: Cell::new(0),
+            last_lease: Cell::new(0),
+            inside: Cell::new(false),
+            exclusive: Exclusive::new(),
+        }
+    }
+}
 
 /// What a slow push has seen.
 #[derive(Clone, Copy, Debug)]
@@ -58,18 +76,8 @@ impl Signals {
 impl<T> LaneWriter<T> {
     pub(super) fn new(lane: Arc<Lane<T>>) -> Self {
         Self {
-            seen: Cell::new(0),
-            count: Cell::new(0),
-            limit: Cell::new(0),
-            slots: Cell::new(std::ptr::null()),
-            link: Cell::new(Arc::as_ptr(&lane.buffers[0])),
-            size: Cell::new(0),
-            end: Cell::new(0),
-            funded: Cell::new(0),
-            last_lease: Cell::new(0),
-            inside: Cell::new(false),
-            exclusive: Exclusive::new(),
             lane,
+            not_sync: PhantomData,
         }
     }
 
@@ -77,15 +85,26 @@ impl<T> LaneWriter<T> {
         &self.lane
     }
 
+    #[inline(always)]
+    fn own(&self) -> &Own<T> {
+        &self.lane.progress.own
+    }
+
+    /// How many items were pushed.
+    #[inline(always)]
+    fn count(&self) -> usize {
+        own_value(&self.lane.progress.published)
+    }
+
     /// Pushes, or leaves the item to `slow`: two loads of the lane, a compare each, and four
     /// plain stores. The mark is up when `slow` is called.
     #[inline(always)]
     pub(crate) fn push<R>(&self, item: T, done: R, slow: impl FnOnce(T) -> R) -> R {
-        self.exclusive.check();
+        self.own().exclusive.check();
         self.mark();
-        let count = self.count.get();
+        let count = self.count();
         let word = self.lane.control.word.load(Relaxed);
-        if word == self.seen.get() && count != self.limit.get() {
+        if word == self.own().seen.get() && count != self.own().limit.get() {
             self.put(count, item);
             self.leave();
             done
@@ -97,8 +116,8 @@ impl<T> LaneWriter<T> {
     /// Begins a slow push: marks the lane busy, moves to the active buffer, and tells which flags
     /// are up. `None`: this very thread is in a slow push already.
     pub(crate) fn enter(&self) -> Option<Signals> {
-        self.exclusive.check();
-        if self.inside.replace(true) && !broken("lane: pushed while inside") {
+        self.own().exclusive.check();
+        if self.own().inside.replace(true) && !broken("lane: pushed while inside") {
             return None;
         }
         let lane = &*self.lane;
@@ -115,7 +134,7 @@ impl<T> LaneWriter<T> {
             .control
             .word
             .load(order("lane: generation read", Acquire));
-        if generation_of(word) != self.seen.get() {
+        if generation_of(word) != self.own().seen.get() {
             self.move_to(generation_of(word));
         }
         Some(Signals(word))
@@ -136,12 +155,12 @@ impl<T> LaneWriter<T> {
 
     fn move_to(&self, generation: usize) {
         let lane = &*self.lane;
-        let count = self.count.get();
+        let count = self.count();
         // No chunk yet: the first item of this buffer will enter one.
-        self.link.set(lane.control.active.load());
-        self.end.set(count);
-        self.limit.set(count);
-        self.seen.set(generation);
+        self.own().link.set(lane.control.active.load());
+        self.own().end.set(count);
+        self.own().limit.set(count);
+        self.own().seen.set(generation);
         if broken("lane: acked before moved_at") {
             self.lane.progress.acked.store(generation, Release);
         }
@@ -156,52 +175,56 @@ impl<T> LaneWriter<T> {
 
     /// Whether the next item has a credit.
     pub(crate) fn has_credit(&self) -> bool {
-        self.funded.get() != self.count.get()
+        self.own().funded.get() != self.count()
     }
 
     /// Gives the lane credits for `n` more items.
     pub(crate) fn add_credits(&self, n: usize) {
-        self.funded.set(self.funded.get().wrapping_add(n));
+        self.own()
+            .funded
+            .set(self.own().funded.get().wrapping_add(n));
     }
 
     /// How many credits the last lease brought.
     pub(crate) fn last_lease(&self) -> usize {
-        self.last_lease.get()
+        self.own().last_lease.get()
     }
 
     /// Gives the lane a lease, which may be none.
     pub(crate) fn set_lease(&self, n: usize) {
-        self.last_lease.set(n);
+        self.own().last_lease.set(n);
         self.add_credits(n);
     }
 
     /// Takes back the credits that no item has used.
     pub(crate) fn take_credits(&self) -> usize {
-        let unused = self.funded.get().wrapping_sub(self.count.get());
-        self.funded.set(self.count.get());
-        self.limit.set(self.count.get());
+        let unused = self.own().funded.get().wrapping_sub(self.count());
+        self.own().funded.set(self.count());
+        self.own().limit.set(self.count());
         unused
     }
 
     /// Writes an item, in a slow push, where there is credit.
     pub(crate) fn write(&self, item: T) {
         debug_assert!(self.has_credit());
-        let count = self.count.get();
-        if count == self.end.get() {
+        let count = self.count();
+        if count == self.own().end.get() {
             // SAFETY: we are the writer, and have come to this link: it is the start of a buffer,
             // which the lane owns, and which the flusher made ready before it raised the
             // generation; or the end of the chunk that we are in (models `swap`, `grow`).
-            let next = unsafe { Chunk::at((*self.link.get()).enter(self.size.get())) };
-            self.link.set(&next.end);
-            self.size.set(next.slots().len());
-            self.slots.set(next.slots().as_ptr().wrapping_sub(count));
-            self.end.set(count.wrapping_add(next.slots().len()));
+            let next = unsafe { Chunk::at((*self.own().link.get()).enter(self.own().size.get())) };
+            self.own().link.set(&next.end);
+            self.own().size.set(next.slots().len());
+            self.own()
+                .slots
+                .set(next.slots().as_ptr().wrapping_sub(count));
+            self.own().end.set(count.wrapping_add(next.slots().len()));
         }
         self.put(count, item);
-        let written = self.count.get();
-        let room = self.end.get().wrapping_sub(written);
-        let credit = self.funded.get().wrapping_sub(written);
-        self.limit.set(written.wrapping_add(room.min(credit)));
+        let written = self.count();
+        let room = self.own().end.get().wrapping_sub(written);
+        let credit = self.own().funded.get().wrapping_sub(written);
+        self.own().limit.set(written.wrapping_add(room.min(credit)));
     }
 
     #[inline(always)]
@@ -209,11 +232,10 @@ impl<T> LaneWriter<T> {
         // SAFETY: `count` is before the end of the chunk, so the slot is in it; and it is ours
         // until `published` counts it (models `swap`, `grow`).
         unsafe {
-            let slot = &*self.slots.get().wrapping_add(count);
+            let slot = &*self.own().slots.get().wrapping_add(count);
             slot.with_mut(|slot| (*slot).write(item));
         }
         let written = count.wrapping_add(1);
-        self.count.set(written);
         // Release: pairs with the Acquire of `Reading::take`. Behind it lie the slot, the link to
         // its chunk, and `acked`.
         self.lane
@@ -225,7 +247,7 @@ impl<T> LaneWriter<T> {
     /// Ends a slow push.
     pub(crate) fn exit(&self) {
         self.leave();
-        self.inside.set(false);
+        self.own().inside.set(false);
     }
 
     #[inline(always)]
