@@ -137,8 +137,7 @@ impl<B: Buffer> Builder<B> {
     ///
     /// A full batch leaves at once; where full batches follow one another faster than one in a
     /// millisecond, within two milliseconds, since each wake of the flusher delays a push. After
-    /// such times lanes may hold credits, by which pushes are silent: then within as long again as
-    /// it took to fill.
+    /// such times lanes may hold credits, by which pushes are silent: then within ten milliseconds.
     ///
     /// ```
     /// let builder = swaplane::Queue::<u8>::builder().max_batch_size(usize::MAX);

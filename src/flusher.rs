@@ -534,7 +534,12 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         }
         let most = self.most_doublings();
         let (gate, workers) = (self.shared.source.gate(), self.workers());
+        let looked = self.pace.has_looked();
         let core = self.core.as_mut().expect("left behind only on drop");
+        if looked && workers.clone().all(|it| core.waiting(it) == 0) {
+            // Then park rather than look again.
+            self.plenty = false;
+        }
         let is_reported = |doublings| workers.clone().any(|it| gate.seems_full(it, doublings));
         let waits = |doublings| {
             let mut workers = workers.clone();
@@ -566,30 +571,32 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         if !adaptive || plenty {
             collector.unpark();
         }
-        let (most, mut blurred) = (self.most_doublings(), false);
+        let mut blurred = false;
         for worker in self.workers() {
             if !self.core().workers[worker].is_idle() {
                 self.gate().want_not(worker);
                 continue;
             }
             let waiting = self.core().waiting(worker);
-            let blur = self.gate().blur(worker, waiting).min(most);
-            blurred |= blur > 0;
-            if self.gate().want(worker, self.pace.doublings().max(blur)) {
-                let waiting = self.core().waiting(worker);
-                if self.gate().is_full(worker, waiting) {
-                    return Parked::Found;
-                }
+            let blur = self.gate().blur(worker, waiting);
+            let seems_full = self.gate().want(worker, self.pace.doublings(), blur);
+            if !seems_full && blur == 0 {
+                continue;
             }
+            // Behind the wish: who comes after it knows of it.
+            let waiting = self.core().waiting(worker);
+            let waits_for_more = !seems_full && self.pace.doublings() > 0;
+            if !waits_for_more && self.gate().is_full(worker, waiting) {
+                return Parked::Found;
+            }
+            if seems_full {
+                // Each report would say so again.
+                self.gate().want_not(worker);
+            }
+            blurred = true;
         }
-        self.pace.begin_rest(blurred.then(|| self.waited()));
+        self.pace.begin_rest(blurred);
         Parked::Idle
-    }
-
-    /// For how long something has waited for the delay.
-    fn waited(&self) -> Duration {
-        let left = self.tick.map_or(Duration::MAX, |at| at - Instant::now());
-        self.shared.config.max_delay.saturating_sub(left)
     }
 
     /// Lets a push that is in progress go on: soon if it is running, later if it is not.

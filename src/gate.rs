@@ -48,25 +48,28 @@ impl Gate {
         }
     }
 
-    /// Leases credits for one of `holders` lanes or shards, the more the more its last lease was.
-    /// While a batch fills, the nearer it is to full the less, and no more than its part of what may
-    /// be missing when it is reported. Behind a full one that matters to nobody: see `blur`. 0: there
-    /// is none.
+    /// Leases credits for one of `holders` lanes or shards, the more the more its last lease was, but
+    /// no more than its part of what may be missing when the flusher is told of as much as it waits
+    /// for; and the nearer that is the less. Behind a full batch of which it knows, more: see `blur`.
+    /// 0: there is none.
     pub(crate) fn lease(&self, home: usize, holders: usize, last: usize) -> usize {
-        let waiting = self.load_of(home).now().max(0) as usize;
-        let missing = self.max_batch_size.saturating_sub(waiting);
-        let fits = if missing == 0 {
-            self.may_be_missing()
-        } else {
-            (missing / 2).min(self.may_be_missing() / holders.max(1))
+        let load = self.load_of(home);
+        let (waiting, pace) = (load.now().max(0) as usize, load.pace());
+        let doublings = pace.unwrap_or(0);
+        let part = self.may_be_missing(doublings) / holders.max(1);
+        let fits = match self.full_batches(doublings).saturating_sub(waiting) {
+            0 if pace.is_none() => self.may_be_missing(0),
+            0 => part,
+            missing => part.min(missing / 2),
         };
         let want = (last * 2).min(LARGEST_LEASE).min(fits).max(1);
         self.credits.lease(want, last.saturating_sub(1))
     }
 
-    /// How many items of a batch that is reported as full may not be there yet.
-    fn may_be_missing(&self) -> usize {
-        self.max_batch_size / 4
+    /// How many items may not be there yet, when a batch, or one doubled so often, is reported as
+    /// full.
+    fn may_be_missing(&self, doublings: usize) -> usize {
+        self.full_batches(doublings) / 4
     }
 
     /// Takes back what is left of a lease.
@@ -123,7 +126,7 @@ impl Gate {
     /// Whether about a batch waits: as many as `waiting` do, or somewhat less and the reports say so.
     pub(crate) fn is_full(&self, worker: usize, waiting: usize) -> bool {
         let full = self.max_batch_size;
-        waiting >= full || (waiting >= full - self.may_be_missing() && self.seems_full(worker, 0))
+        waiting >= full || (waiting >= full - self.may_be_missing(0) && self.seems_full(worker, 0))
     }
 
     /// How often a full batch has to be doubled for the reports to tell of it though lanes have
@@ -131,7 +134,7 @@ impl Gate {
     pub(crate) fn blur(&self, worker: usize, waiting: usize) -> usize {
         let reported = self.loads[worker].now().max(0) as usize;
         let unused = reported.saturating_sub(waiting);
-        if unused <= self.may_be_missing() {
+        if unused <= self.may_be_missing(0) {
             return 0;
         }
         let batches = unused.div_ceil(self.max_batch_size) + 1;
@@ -148,10 +151,10 @@ impl Gate {
         self.loads[worker].now() >= limit(self.max_batch_size, doublings)
     }
 
-    /// Wants the worker to be told when a batch is full, or one doubled so often; whether it seems
-    /// so already.
-    pub(crate) fn want(&self, worker: usize, doublings: usize) -> bool {
-        self.loads[worker].want(self.max_batch_size, doublings)
+    /// Wants the worker to be told when a batch is full, or one doubled so often, by its `pace` or for
+    /// the `blur`; whether it seems so already.
+    pub(crate) fn want(&self, worker: usize, pace: usize, blur: usize) -> bool {
+        self.loads[worker].want(self.max_batch_size, pace, blur)
     }
 
     pub(crate) fn want_not(&self, worker: usize) {

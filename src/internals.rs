@@ -310,12 +310,12 @@ impl<T: Send + 'static> Flusher<T> {
 
     /// Wants to be rung for when a batch is full; whether it seems so already.
     pub fn want(&self) -> bool {
-        self.queue.0.source.gate.want(0, 0)
+        self.queue.0.source.gate.want(0, 0, 0)
     }
 
     /// The same for two batches.
     pub fn want_two(&self) -> bool {
-        self.queue.0.source.gate.want(0, 1)
+        self.queue.0.source.gate.want(0, 1, 0)
     }
 
     pub fn is_pressed(&self) -> bool {

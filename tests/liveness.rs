@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use common::{HOUR, lock, ms, paused, scaled, secs, settle, threaded};
-use swaplane::Queue;
+use swaplane::{Queue, Writer};
 
 /// While somebody waits for room, an item pushed with a permit does not wait for its batch.
 #[test]
@@ -82,7 +82,7 @@ fn a_full_batch_is_noticed_beside_older_lanes() {
             }
         }
         assert!(queue.len() >= SIZE);
-        tokio::time::sleep(ms(3)).await;
+        tokio::time::sleep(ms(11)).await;
         assert!(queue.len() < SIZE, "{} wait", queue.len());
     });
 }
@@ -129,6 +129,125 @@ fn a_full_batch_is_noticed_after_an_outage() {
         // Ten at a time: about full after twenty, and noticed before twenty more have passed.
         assert!((SIZE * 3 / 4..=2 * SIZE).contains(&pushed), "{pushed}");
     });
+}
+
+/// Where no bell could tell of it either, since the capacity is too small for a second batch.
+#[test]
+fn a_full_batch_is_noticed_where_the_capacity_is_small() {
+    const SIZE: usize = 500;
+    for capacity in [1000, 1500, 3900] {
+        for before in (250..375).step_by(16) {
+            paused(async move || {
+                let queue = queue_of(SIZE, capacity, 1);
+                let mut other = queue.writer();
+                let mut lanes: Vec<_> = (0..capacity / 250).map(|_| queue.writer()).collect();
+                for pair in lanes.chunks_mut(2) {
+                    // Behind a full batch two lanes lease 64 each, and use one of them.
+                    other.push_all(0..SIZE).unwrap();
+                    for lane in pair {
+                        lane.push_all(0..64).unwrap();
+                    }
+                    queue.flush().await.unwrap();
+                }
+                for item in 0..before {
+                    other.push(item).unwrap();
+                    tokio::time::sleep(ms(1)).await;
+                }
+                // Sweeps wake the flusher too: until they are over.
+                tokio::time::sleep(secs(5)).await;
+                for lane in &mut lanes {
+                    let missing = SIZE - queue.len();
+                    lane.push_all(0..missing.min(60)).unwrap();
+                }
+                tokio::time::sleep(ms(11)).await;
+                let held = queue.len();
+                assert!(held < SIZE, "{held} of {capacity} wait, {before} before");
+            });
+        }
+    }
+}
+
+/// What lanes have leased in a burst does not make them lease as much again.
+#[test]
+fn a_full_batch_is_noticed_in_a_steady_load_after_a_burst() {
+    const SIZE: usize = 500;
+    paused(async || {
+        let queue = queue_of(SIZE, 100_000, 1);
+        for lanes in [20, 50, 110] {
+            let mut writers = after_a_burst(&queue, lanes);
+            for (lane, writer) in writers.iter_mut().enumerate() {
+                writer.push_all(0..lane * 7 % 64).unwrap();
+            }
+            for round in 0..6000 {
+                for writer in &mut writers {
+                    writer.push(round).unwrap();
+                }
+                let held = queue.len();
+                let expected = round < 1000 || held <= SIZE + SIZE / 4;
+                assert!(expected, "{held} wait, pushed by {lanes} lanes");
+                tokio::time::sleep(ms(1)).await;
+            }
+            drop(writers);
+            queue.flush().await.unwrap();
+        }
+    });
+}
+
+/// However long nothing was pushed before.
+#[test]
+fn a_full_batch_is_noticed_after_a_burst_and_a_pause() {
+    const SIZE: usize = 500;
+    paused(async || {
+        let queue = queue_of(SIZE, 100_000, 1);
+        let mut writers = after_a_burst(&queue, 125);
+        tokio::time::sleep(HOUR / 3).await;
+        assert_eq!(queue.len(), 0);
+        for writer in &mut writers[100..] {
+            writer.push_all(0..40).unwrap();
+        }
+        assert_eq!(queue.len(), 1000);
+        tokio::time::sleep(ms(11)).await;
+        assert!(queue.len() < SIZE, "{} wait", queue.len());
+    });
+}
+
+/// However long something has waited for another worker.
+#[test]
+fn a_full_batch_is_noticed_beside_another_worker() {
+    const SIZE: usize = 500;
+    paused(async || {
+        let queue = queue_of(SIZE, 100_000, 2);
+        let mut writers = after_a_burst(&queue, 100);
+        queue.flush().await.unwrap();
+        writers[98].push(0).unwrap();
+        tokio::time::sleep(HOUR / 3).await;
+        assert_eq!(queue.len(), 1);
+        for writer in writers[31..].iter_mut().step_by(2) {
+            writer.push_all(0..30).unwrap();
+        }
+        assert!(queue.len() >= 2 * SIZE);
+        tokio::time::sleep(ms(11)).await;
+        assert!(queue.len() < SIZE, "{} wait", queue.len());
+    });
+}
+
+fn queue_of(size: usize, capacity: usize, workers: usize) -> Queue<usize> {
+    let builder = Queue::builder()
+        .partitions(workers)
+        .max_in_flight(workers)
+        .capacity(capacity)
+        .max_batch_size(size)
+        .max_delay(HOUR);
+    builder.spawn_fn(|_batch| async { Ok(()) }).unwrap()
+}
+
+/// Lanes that leased 64 credits each, behind full batches, and used one of them.
+fn after_a_burst(queue: &Queue<usize>, lanes: usize) -> Vec<Writer<usize>> {
+    let mut writers: Vec<_> = (0..lanes).map(|_| queue.writer()).collect();
+    for writer in &mut writers {
+        writer.push_all(0..64).unwrap();
+    }
+    writers
 }
 
 /// While somebody waits for room, nor does an item for which its lane had a credit left, though

@@ -169,6 +169,29 @@ fn a_lane_in_use_keeps_what_it_used_in_the_last_second() {
     });
 }
 
+/// So it is where little is pushed after a burst, but some of it every second.
+#[test]
+fn a_trickle_after_a_burst_does_not_keep_its_memory() {
+    on_a_paused_clock(async || {
+        let queue = builder().spawn_fn(take).unwrap();
+        let mut writer = queue.writer();
+        writer.push((0, 0)).unwrap();
+        queue.flush().await.unwrap();
+        let small = LIVE_BYTES.load(Relaxed);
+        for items in [500_000, 500_000, 500_000, 500_000, 5_000, 5_000, 5_000] {
+            writer.push_all((0..items).map(|n| (n, n))).unwrap();
+            queue.flush().await.unwrap();
+        }
+        for n in 0..100 {
+            tokio::time::sleep(Duration::from_millis(900)).await;
+            writer.push((n, n)).unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let kept = LIVE_BYTES.load(Relaxed) - small;
+        assert!(kept <= 8 * 66 * 1024, "{kept} bytes kept");
+    });
+}
+
 /// What is held costs little more than itself: a million items of 16 bytes in one lane.
 #[test]
 fn held_items_cost_little_more_than_themselves() {

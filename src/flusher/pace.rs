@@ -9,6 +9,8 @@ use crate::gate::MOST_DOUBLINGS;
 
 /// How long a rest is at most in which more than one full batch is to wake us.
 const LOOK: Duration = Duration::from_millis(2);
+/// The same where reports tell nothing, though no load makes up for the looks.
+const BLIND_LOOK: Duration = Duration::from_millis(10);
 /// This many short rests in a row are no accident.
 const MANY: u32 = 8;
 /// A rest in adaptive mode that was not worth a wake.
@@ -37,15 +39,20 @@ impl Pace {
         self.look
     }
 
-    /// Where the reports are `blurred` by credits that lanes do not use, and something has waited
-    /// for so long: a full batch may then wait as long again, but at least `LOOK`.
-    pub(super) fn begin_rest(&mut self, blurred: Option<Duration>) {
-        let after = match blurred {
-            _ if self.doublings > 0 => Some(LOOK),
-            Some(waited) => Some(waited.max(LOOK)),
-            None => None,
+    /// Where the reports are `blurred` by credits that lanes do not use, a full batch may have to
+    /// wait for a look.
+    pub(super) fn begin_rest(&mut self, blurred: bool) {
+        let after = if self.doublings > 0 {
+            Some(LOOK)
+        } else {
+            blurred.then_some(BLIND_LOOK)
         };
         self.look = after.map(|after| Instant::now() + after);
+    }
+
+    /// Whether it is time to look.
+    pub(super) fn has_looked(&self) -> bool {
+        self.look.is_some_and(|at| at <= Instant::now())
     }
 
     /// After a rest with a delay, which a bell ended or did not. Where reports of full batches wake
@@ -59,7 +66,8 @@ impl Pace {
         is_reported: impl Fn(usize) -> bool,
         mut waits: impl FnMut(usize) -> bool,
     ) {
-        let looked = self.look.take().is_some_and(|at| at <= Instant::now());
+        let looked = self.has_looked();
+        self.look = None;
         if woken && is_reported(self.doublings) {
             let more = self.doublings + 1;
             if self.is_one_of_many(lasted < LOOK / 2) || waits(more) {
@@ -112,7 +120,7 @@ mod tests {
     /// Rests, each ended soon by `batches`.
     fn rests(pace: &mut Pace, n: u32, batches: usize) {
         for _ in 0..n {
-            pace.begin_rest(None);
+            pace.begin_rest(false);
             let waits = |doublings: usize| batches >= 1 << doublings;
             pace.end_rest(true, SOON, 3, waits, waits);
         }
@@ -147,7 +155,7 @@ mod tests {
             let mut pace = Pace::default();
             rests(&mut pace, 2, 1000);
             for (waiting, left) in [(2, 1), (0, 0)] {
-                pace.begin_rest(None);
+                pace.begin_rest(false);
                 let at = pace.look().expect("there are doublings");
                 tokio::time::sleep_until(at).await;
                 // The reports know nothing of lanes that do not use what they have.
@@ -155,7 +163,7 @@ mod tests {
                 pace.end_rest(false, LOOK, 3, |_| true, waits);
                 assert_eq!(pace.doublings(), left);
             }
-            pace.begin_rest(None);
+            pace.begin_rest(false);
             assert_eq!(pace.look(), None);
         });
     }

@@ -50,14 +50,16 @@ impl<T> LaneReader<T> {
     }
 
     /// Frees what memory can be freed in a lane of which nothing was read since the last sweep:
-    /// all but the chunk that the writer is in. In any other what each of its buffers does not use
-    /// the next time.
+    /// all but the chunk that the writer is in. So in one that is so slow that it has not come through
+    /// both buffers since. In any other what each of its buffers does not use the next time.
     pub(crate) fn sweep(&mut self) {
         // SAFETY: `reading` is this end's alone.
         self.lane.reading.with_mut(|reading| unsafe {
             if (*reading).swept != (*reading).taken {
                 (*reading).swept = (*reading).taken;
-                (*reading).thrifty = [true; 2];
+                if mem::replace(&mut (*reading).thrifty, [true; 2]).contains(&true) {
+                    (*reading).trim(&self.lane);
+                }
             } else if !(*reading).lean {
                 (*reading).trim(&self.lane);
             }
