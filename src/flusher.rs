@@ -578,14 +578,15 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
                 continue;
             }
             let waiting = self.core().waiting(worker);
-            let blur = self.gate().blur(worker, waiting);
-            let seems_full = self.gate().want(worker, self.pace.doublings(), blur);
+            let pace = self.pace.doublings();
+            let blur = self.gate().blur(worker, waiting, pace);
+            let seems_full = self.gate().want(worker, pace, blur);
             if !seems_full && blur == 0 {
                 continue;
             }
             // Behind the wish: who comes after it knows of it.
             let waiting = self.core().waiting(worker);
-            let waits_for_more = !seems_full && self.pace.doublings() > 0;
+            let waits_for_more = !seems_full && pace > 0;
             if !waits_for_more && self.gate().is_full(worker, waiting) {
                 return Parked::Found;
             }

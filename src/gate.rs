@@ -53,9 +53,8 @@ impl Gate {
     /// for; and the nearer that is the less. Behind a full batch of which it knows, more: see `blur`.
     /// 0: there is none.
     pub(crate) fn lease(&self, home: usize, holders: usize, last: usize) -> usize {
-        let load = self.load_of(home);
-        let (waiting, pace) = (load.now().max(0) as usize, load.pace());
-        let doublings = pace.unwrap_or(0);
+        let (waiting, pace) = self.load_of(home).look();
+        let (waiting, doublings) = (waiting.max(0) as usize, pace.unwrap_or(0));
         let part = self.may_be_missing(doublings) / holders.max(1);
         let fits = match self.full_batches(doublings).saturating_sub(waiting) {
             0 if pace.is_none() => self.may_be_missing(0),
@@ -130,11 +129,11 @@ impl Gate {
     }
 
     /// How often a full batch has to be doubled for the reports to tell of it though lanes have
-    /// leased, behind full ones, more than may be missing, and no longer push.
-    pub(crate) fn blur(&self, worker: usize, waiting: usize) -> usize {
+    /// leased, behind full ones, more than may be missing at this `pace`, and no longer push.
+    pub(crate) fn blur(&self, worker: usize, waiting: usize, pace: usize) -> usize {
         let reported = self.loads[worker].now().max(0) as usize;
         let unused = reported.saturating_sub(waiting);
-        if unused <= self.may_be_missing(0) {
+        if unused <= self.may_be_missing(pace) {
             return 0;
         }
         let batches = unused.div_ceil(self.max_batch_size) + 1;

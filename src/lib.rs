@@ -122,8 +122,8 @@
 //! - **Memory per writer.** Each thread that pushes and each [`Writer`] has a lane of some hundred
 //!   bytes, and a chunk from its first push on; a thread's lane stays for the next thread. With
 //!   very many writers of few items, share a queue handle and push by key.
-//! - **Bursts are remembered.** A lane keeps the chunks it has grown to until it has been idle for
-//!   a second or two, and then the one that its writer is in, which can have grown to 64 KiB.
+//! - **Bursts are remembered.** A lane keeps the chunks it has grown to until it has not used them
+//!   for a second or two, and then the one that its writer is in, which can have grown to 128 KiB.
 //! - **Looking costs.** [`len`](Queue::len) and [`stats`](Queue::stats) visit every lane: a price
 //!   for pushes that count nothing.
 //! - **A key can lie in two places.** What has left a map for the sink is not touched any more: an

@@ -198,7 +198,7 @@ impl<T: Send + 'static> Queue<T> {
 
     /// A lane of its own, for a thread or task that pushes much: the fastest way in, with an
     /// order of its own. Costs some hundred bytes; its first push adds a chunk of 512, or of one
-    /// item where that is larger. It may grow to chunks of 64 KiB, of which it keeps one while it
+    /// item where that is larger. It may grow to chunks of 128 KiB, of which it keeps one while it
     /// is idle. The lane ends with the writer.
     ///
     /// ```

@@ -123,12 +123,12 @@ fn a_burst_gives_its_memory_back() {
         }
         tokio::time::sleep(Duration::from_secs(10)).await;
         let kept = LIVE_BYTES.load(Relaxed) - before;
-        // A lane keeps the chunk that its writer is in: 64 KiB at most, in four lanes here, one
+        // A lane keeps the chunk that its writer is in: 128 KiB at most, in four lanes here, one
         // of them of keyed pushes for each partition that the keys fall into.
         let lanes = 2 + std::thread::available_parallelism()
             .map_or(1, usize::from)
             .min(7);
-        let bound = (lanes * 66 * 1024 + 8 * 1024) as isize;
+        let bound = (lanes * 130 * 1024 + 8 * 1024) as isize;
         assert!(kept <= bound, "{kept} bytes kept, {bound} allowed");
     });
 }
@@ -163,9 +163,9 @@ fn a_lane_in_use_keeps_what_it_used_in_the_last_second() {
             tokio::time::sleep(Duration::from_millis(200)).await;
             round(5_000).await;
         }
-        // Two chunks of 64 KiB and a spare one in each of the two buffers, and memory for batches.
+        // Two chunks of 128 KiB and a spare one in each of the two buffers, and memory for batches.
         let kept = LIVE_BYTES.load(Relaxed) - small;
-        assert!(kept <= 8 * 66 * 1024, "{kept} bytes kept");
+        assert!(kept <= 8 * 130 * 1024, "{kept} bytes kept");
     });
 }
 
@@ -188,7 +188,7 @@ fn a_trickle_after_a_burst_does_not_keep_its_memory() {
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
         let kept = LIVE_BYTES.load(Relaxed) - small;
-        assert!(kept <= 8 * 66 * 1024, "{kept} bytes kept");
+        assert!(kept <= 8 * 130 * 1024, "{kept} bytes kept");
     });
 }
 

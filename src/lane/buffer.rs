@@ -25,7 +25,7 @@ pub(super) type Slot<T> = UnsafeCell<MaybeUninit<T>>;
 /// A lane that has never held much is this small.
 const FIRST_CHUNK_BYTES: usize = if cfg!(swaplane_loom) { 0 } else { 512 };
 /// Chunks double up to this size, which leaves room for both buffers in a usual L2 cache.
-const LARGEST_CHUNK_BYTES: usize = if cfg!(swaplane_loom) { 4 } else { 64 * 1024 };
+const LARGEST_CHUNK_BYTES: usize = if cfg!(swaplane_loom) { 4 } else { 128 * 1024 };
 /// Whatever its size in bytes, a chunk has room for this many items (models use two; and four
 /// for the second chunk where items are bytes).
 const FEWEST_SLOTS: usize = if cfg!(swaplane_loom) { 2 } else { 1 };

@@ -34,16 +34,15 @@ const REASONS: &[(&str, &str)] = &[
         "e2e/*/rtrb",
         "The same idea as a lane, a ring for each producer, with less around it: rings of a fixed \
          size, and a consumer that never sleeps and calls the sink as a function. Our lanes share one \
-         capacity and fetch credits from it every 16 to 64 items; our flusher sleeps and is woken, \
-         moves the items to batches, lends these to a task, and accounts for them.",
+         capacity and fetch credits from it every 64 items; our flusher sleeps and is woken, moves the \
+         items to batches, lends these to a task, and accounts for them.",
     ),
     (
         "e2e/*/own-mutex-",
         "A lock that nobody else wants costs 3 ns, which on two busy cores is all that there is to \
          win. The peer wins it back: it is not bounded and sums the items where they lie, while ours have \
-         credits, are moved to batches, lent and accounted for. The more producers there \
-         are the smaller are the leases of credits (all lanes together may lease a quarter of a batch \
-         ahead), and with eight they cost more than the pushes.",
+         credits, are moved to batches, lent and accounted for; the larger an item is the more it \
+         takes to move it.",
     ),
     (
         "e2e/",
