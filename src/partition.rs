@@ -390,10 +390,12 @@ impl<T> Partitions<T> {
         self.registry.population.fetch_sub(1, Relaxed);
     }
 
-    /// Whether there are late items for a worker.
-    pub(crate) fn has_late(&self, worker: usize) -> bool {
-        self.of_worker(worker)
-            .any(|partition| partition.late_waiting.load(Relaxed) > 0)
+    /// How many late items there are for a worker.
+    pub(crate) fn late(&self, worker: usize) -> usize {
+        let partitions = self.of_worker(worker);
+        partitions
+            .map(|partition| partition.late_waiting.load(Relaxed))
+            .sum()
     }
 
     /// Takes the late items of a worker. What lies in its lanes when this returns comes first.

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -87,7 +88,7 @@ fn a_full_batch_is_noticed_beside_older_lanes() {
     });
 }
 
-/// Here they leased much while full batches waited. They are looked for less and less often.
+/// Here they leased much while full batches waited.
 #[test]
 fn a_full_batch_is_noticed_after_an_outage() {
     const SIZE: usize = 200;
@@ -226,6 +227,63 @@ fn a_full_batch_is_noticed_beside_another_worker() {
             writer.push_all(0..30).unwrap();
         }
         assert!(queue.len() >= 2 * SIZE);
+        tokio::time::sleep(ms(11)).await;
+        assert!(queue.len() < SIZE, "{} wait", queue.len());
+    });
+}
+
+/// Full batches that come one by one are not taken for a steady load, not even after one.
+#[test]
+fn a_full_batch_after_a_silence_leaves_at_once() {
+    const SIZE: usize = 100;
+    for (burst, silence) in [(0, secs(1)), (20, secs(1)), (20, HOUR)] {
+        paused(async move || {
+            let queue = queue_of(SIZE, 100_000, 1);
+            queue.push_all(0..burst * SIZE).unwrap();
+            queue.flush().await.unwrap();
+            for round in 0..30 {
+                tokio::time::sleep(silence).await;
+                assert_eq!(queue.len(), 0);
+                let mut writer = queue.writer();
+                writer.push(0).unwrap();
+                settle().await;
+                writer.push_all(1..SIZE).unwrap();
+                settle().await;
+                assert!(queue.len() < SIZE, "round {round} waits");
+                drop(writer);
+                queue.flush().await.unwrap();
+            }
+        });
+    }
+}
+
+/// Nor do items wait that a thread pushes with its last breath.
+#[test]
+fn late_items_fill_a_batch() {
+    const SIZE: usize = 100;
+    struct Farewell(RefCell<Option<Queue<usize>>>);
+
+    impl Drop for Farewell {
+        fn drop(&mut self) {
+            if let Some(queue) = self.0.take() {
+                queue.push_all(1..=10 * SIZE).unwrap();
+            }
+        }
+    }
+
+    thread_local! {
+        static FAREWELL: Farewell = const { Farewell(RefCell::new(None)) };
+    }
+
+    paused(async || {
+        let queue = queue_of(SIZE, 100_000, 1);
+        let last = queue.clone();
+        let thread = std::thread::spawn(move || {
+            // Before the lane: so it goes after it.
+            FAREWELL.with(|farewell| farewell.0.replace(Some(last.clone())));
+            last.push(0).unwrap();
+        });
+        thread.join().unwrap();
         tokio::time::sleep(ms(11)).await;
         assert!(queue.len() < SIZE, "{} wait", queue.len());
     });

@@ -11,6 +11,8 @@ use crate::gate::MOST_DOUBLINGS;
 const LOOK: Duration = Duration::from_millis(2);
 /// The same where reports tell nothing, though no load makes up for the looks.
 const BLIND_LOOK: Duration = Duration::from_millis(10);
+/// A rest that no steady load leaves.
+const SILENCE: Duration = Duration::from_millis(20);
 /// This many short rests in a row are no accident.
 const MANY: u32 = 8;
 /// A rest in adaptive mode that was not worth a wake.
@@ -68,6 +70,12 @@ impl Pace {
     ) {
         let looked = self.has_looked();
         self.look = None;
+        if lasted >= LOOK / 2 {
+            self.short_rests = 0;
+        }
+        if lasted >= SILENCE {
+            self.doublings = 0;
+        }
         if woken && is_reported(self.doublings) {
             let more = self.doublings + 1;
             if self.is_one_of_many(lasted < LOOK / 2) || waits(more) {

@@ -59,11 +59,11 @@ impl<T: Send + 'static> Collect for Collector<T> {
         self.meet();
         let readers = &self.workers[worker].readers;
         let in_lanes: usize = readers.iter().map(LaneReader::available).sum();
-        in_lanes + usize::from(self.partitions.has_late(worker))
+        in_lanes + self.partitions.late(worker)
     }
 
     fn has_late(&self, worker: usize) -> bool {
-        self.partitions.has_late(worker)
+        self.partitions.late(worker) > 0
     }
 
     /// From each of the lanes in order, the lanes in turn.
