@@ -534,18 +534,18 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         }
         let most = self.most_doublings();
         let (gate, workers) = (self.shared.source.gate(), self.workers());
-        let looked = self.pace.has_looked();
         let core = self.core.as_mut().expect("left behind only on drop");
-        if looked && workers.clone().all(|it| core.waiting(it) == 0) {
-            // Then park rather than look again.
-            self.plenty = false;
-        }
         let is_reported = |doublings| workers.clone().any(|it| gate.seems_full(it, doublings));
         let waits = |doublings| {
             let mut workers = workers.clone();
             workers.any(|it| core.waiting(it) >= gate.full_batches(doublings))
         };
-        self.pace.end_rest(woken, lasted, most, is_reported, waits);
+        let pace = &mut self.pace;
+        let looked = pace.end_rest(woken, lasted, most, is_reported, waits);
+        if looked && workers.clone().all(|it| core.waiting(it) == 0) {
+            // Then park rather than look again.
+            self.plenty = false;
+        }
     }
 
     /// A quarter of the capacity may wait, though nothing is in flight.

@@ -42,7 +42,7 @@ mod imp {
         fn lock_contended(&self) -> MutexGuard<'_, V> {
             // Looks less and less often: who looks all the time, as `std` does for a while, takes
             // the line from whoever has the lock, and slows it down.
-            let backoff = crossbeam_utils::Backoff::new();
+            let backoff = Backoff::new();
             while !backoff.is_completed() {
                 backoff.snooze();
                 if let Some(guard) = self.try_lock() {
@@ -183,7 +183,7 @@ mod imp {
 mod imp {
     pub(crate) use loom::sync::Arc;
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, fence};
-    // Holds nothing loom has to see: it is filled by the one thread that owns the place.
+
     use std::cell::Cell;
     use std::collections::VecDeque;
     use std::future::poll_fn;

@@ -10,6 +10,25 @@ use std::time::Instant;
 use common::{HOUR, lock, ms, paused, scaled, secs, settle, threaded};
 use swaplane::{Queue, Writer};
 
+fn queue_of(size: usize, capacity: usize, workers: usize) -> Queue<usize> {
+    let builder = Queue::builder()
+        .partitions(workers)
+        .max_in_flight(workers)
+        .capacity(capacity)
+        .max_batch_size(size)
+        .max_delay(HOUR);
+    builder.spawn_fn(|_batch| async { Ok(()) }).unwrap()
+}
+
+/// Lanes that leased 64 credits each, behind full batches, and used one of them.
+fn after_a_burst(queue: &Queue<usize>, lanes: usize) -> Vec<Writer<usize>> {
+    let mut writers: Vec<_> = (0..lanes).map(|_| queue.writer()).collect();
+    for writer in &mut writers {
+        writer.push_all(0..64).unwrap();
+    }
+    writers
+}
+
 /// While somebody waits for room, an item pushed with a permit does not wait for its batch.
 #[test]
 fn a_permit_is_used_while_another_caller_waits() {
@@ -51,13 +70,7 @@ fn a_permit_is_used_while_another_caller_waits() {
 fn a_full_batch_is_noticed_beside_older_lanes() {
     const SIZE: usize = 1000;
     paused(async || {
-        let queue = Queue::<usize>::builder()
-            .partitions(1)
-            .capacity(100_000)
-            .max_batch_size(SIZE)
-            .max_delay(HOUR)
-            .spawn_fn(|_batch| async { Ok(()) })
-            .unwrap();
+        let queue = queue_of(SIZE, 100_000, 1);
         let mut lanes = Vec::new();
         for older in 0..40 {
             let mut writer = queue.writer();
@@ -287,25 +300,6 @@ fn late_items_fill_a_batch() {
         tokio::time::sleep(ms(11)).await;
         assert!(queue.len() < SIZE, "{} wait", queue.len());
     });
-}
-
-fn queue_of(size: usize, capacity: usize, workers: usize) -> Queue<usize> {
-    let builder = Queue::builder()
-        .partitions(workers)
-        .max_in_flight(workers)
-        .capacity(capacity)
-        .max_batch_size(size)
-        .max_delay(HOUR);
-    builder.spawn_fn(|_batch| async { Ok(()) }).unwrap()
-}
-
-/// Lanes that leased 64 credits each, behind full batches, and used one of them.
-fn after_a_burst(queue: &Queue<usize>, lanes: usize) -> Vec<Writer<usize>> {
-    let mut writers: Vec<_> = (0..lanes).map(|_| queue.writer()).collect();
-    for writer in &mut writers {
-        writer.push_all(0..64).unwrap();
-    }
-    writers
 }
 
 /// While somebody waits for room, nor does an item for which its lane had a credit left, though

@@ -52,14 +52,10 @@ impl Pace {
         self.look = after.map(|after| Instant::now() + after);
     }
 
-    /// Whether it is time to look.
-    pub(super) fn has_looked(&self) -> bool {
-        self.look.is_some_and(|at| at <= Instant::now())
-    }
-
     /// After a rest with a delay, which a bell ended or did not. Where reports of full batches wake
     /// us soon, again and again, asks for more of them at a time, but no more than `most` doublings:
-    /// a full batch may wait `LOOK` then. At once where twice as much waits by now.
+    /// a full batch may wait `LOOK` then. At once where twice as much waits by now. Returns whether it
+    /// was time to look.
     pub(super) fn end_rest(
         &mut self,
         woken: bool,
@@ -67,10 +63,10 @@ impl Pace {
         most: usize,
         is_reported: impl Fn(usize) -> bool,
         mut waits: impl FnMut(usize) -> bool,
-    ) {
-        let looked = self.has_looked();
-        self.look = None;
-        if lasted >= LOOK / 2 {
+    ) -> bool {
+        let looked = self.look.take().is_some_and(|at| at <= Instant::now());
+        let short = lasted < LOOK / 2;
+        if !short {
             self.short_rests = 0;
         }
         if lasted >= SILENCE {
@@ -78,13 +74,14 @@ impl Pace {
         }
         if woken && is_reported(self.doublings) {
             let more = self.doublings + 1;
-            if self.is_one_of_many(lasted < LOOK / 2) || waits(more) {
+            if self.is_one_of_many(short) || waits(more) {
                 self.doublings = more.min(most).min(MOST_DOUBLINGS);
             }
         } else if looked && self.doublings > 0 {
             let less = self.doublings - 1;
             self.doublings = if waits(less) { less } else { 0 };
         }
+        looked
     }
 
     /// After a rest without a delay. Where single items wake us at once, again and again, looks

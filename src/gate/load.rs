@@ -61,7 +61,7 @@ impl Load {
         self.look().0
     }
 
-    /// And the pace of the worker, if it waits for reports; 0 where they blur.
+    /// How many wait, and the pace of the worker, if it waits for reports; 0 where they blur.
     pub(super) fn look(&self) -> (isize, Option<usize>) {
         let word = self.0.load(Relaxed);
         let doublings = (word & WANTED).checked_sub(1);

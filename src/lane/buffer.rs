@@ -205,8 +205,8 @@ impl<T> Link<T> {
 
     /// Makes a buffer that the writer has left, and whose items are all read, ready for the next
     /// time: of the chunks entered keeps those as large as `last` (the others were steps on
-    /// the way). Keeps the spare ones too, so that a load that comes and goes allocates nothing,
-    /// but for all except the first where it is to be `thrifty`.
+    /// the way). Keeps the spare ones too, so that a load that comes and goes allocates nothing;
+    /// where it is to be `thrifty`, only the first of them.
     ///
     /// # Safety
     /// The caller is the flusher; the writer has left; `last` is the last chunk entered.

@@ -157,10 +157,11 @@ impl<T> LaneWriter<T> {
         let lane = &*self.lane;
         let count = self.count();
         // No chunk yet: the first item of this buffer will enter one.
-        self.own().link.set(lane.control.active.load());
-        self.own().end.set(count);
-        self.own().limit.set(count);
-        self.own().seen.set(generation);
+        let own = self.own();
+        own.link.set(lane.control.active.load());
+        own.end.set(count);
+        own.limit.set(count);
+        own.seen.set(generation);
         if broken("lane: acked before moved_at") {
             self.lane.progress.acked.store(generation, Release);
         }
@@ -180,9 +181,8 @@ impl<T> LaneWriter<T> {
 
     /// Gives the lane credits for `n` more items.
     pub(crate) fn add_credits(&self, n: usize) {
-        self.own()
-            .funded
-            .set(self.own().funded.get().wrapping_add(n));
+        let funded = &self.own().funded;
+        funded.set(funded.get().wrapping_add(n));
     }
 
     /// How many credits the last lease brought.
@@ -198,33 +198,32 @@ impl<T> LaneWriter<T> {
 
     /// Takes back the credits that no item has used.
     pub(crate) fn take_credits(&self) -> usize {
-        let unused = self.own().funded.get().wrapping_sub(self.count());
-        self.own().funded.set(self.count());
-        self.own().limit.set(self.count());
+        let (own, count) = (self.own(), self.count());
+        let unused = own.funded.get().wrapping_sub(count);
+        own.funded.set(count);
+        own.limit.set(count);
         unused
     }
 
     /// Writes an item, in a slow push, where there is credit.
     pub(crate) fn write(&self, item: T) {
         debug_assert!(self.has_credit());
-        let count = self.count();
-        if count == self.own().end.get() {
+        let (own, count) = (self.own(), self.count());
+        if count == own.end.get() {
             // SAFETY: we are the writer, and have come to this link: it is the start of a buffer,
             // which the lane owns, and which the flusher made ready before it raised the
             // generation; or the end of the chunk that we are in (models `swap`, `grow`).
-            let next = unsafe { Chunk::at((*self.own().link.get()).enter(self.own().size.get())) };
-            self.own().link.set(&next.end);
-            self.own().size.set(next.slots().len());
-            self.own()
-                .slots
-                .set(next.slots().as_ptr().wrapping_sub(count));
-            self.own().end.set(count.wrapping_add(next.slots().len()));
+            let next = unsafe { Chunk::at((*own.link.get()).enter(own.size.get())) };
+            own.link.set(&next.end);
+            own.size.set(next.slots().len());
+            own.slots.set(next.slots().as_ptr().wrapping_sub(count));
+            own.end.set(count.wrapping_add(next.slots().len()));
         }
         self.put(count, item);
         let written = self.count();
-        let room = self.own().end.get().wrapping_sub(written);
-        let credit = self.own().funded.get().wrapping_sub(written);
-        self.own().limit.set(written.wrapping_add(room.min(credit)));
+        let room = own.end.get().wrapping_sub(written);
+        let credit = own.funded.get().wrapping_sub(written);
+        own.limit.set(written.wrapping_add(room.min(credit)));
     }
 
     #[inline(always)]

@@ -108,6 +108,16 @@ mod tests {
     use super::*;
     use crate::cases;
 
+    /// Idle processor time and memory are lost to nobody.
+    #[test]
+    fn every_case_that_can_be_lost_has_a_reason() {
+        for case in cases::all() {
+            let is_won = ["idle/", "memory/"].map(|won| case.name.starts_with(won));
+            let is_known = reason(&case.name) != "Not known.";
+            assert!(is_known || is_won.contains(&true), "{}", case.name);
+        }
+    }
+
     #[test]
     fn every_reason_is_some_case_s() {
         let cases = cases::all();
