@@ -65,7 +65,7 @@ miri() {
         exit "$SKIPPED"
     fi
     export MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-many-seeds=0..8"
-    cargo +nightly miri test --locked --target-dir "$target/miri" --lib lane::
+    cargo +nightly miri test --locked --target-dir "$target/miri" --lib queue::lane::
     cargo +nightly miri test --locked --target-dir "$target/miri" --test lanes
 }
 

@@ -52,7 +52,7 @@
 //!   (`None`, and the models of bare lanes). That a compiler keeps that order, and what is done
 //!   where the call begins to fail, is not shown.
 //! - tokio's `Semaphore` and `Notify`, for which there are simple stand-ins; callers who cancel.
-//! - The thread-locals of `src/thread.rs` and the `OnceLock`s of the table, which loom cannot see. The
+//! - The thread-locals of `src/queue/threads.rs` and the `OnceLock`s of the table, which loom cannot see. The
 //!   models claim numbers and give them back as those do.
 //! - Counters that wrap around.
 

@@ -1,12 +1,12 @@
 //! A batch on its way: an owned lease on items that come home by themselves.
 
-mod home;
+mod lease;
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-pub(crate) use self::home::{Content, Home};
-use crate::contain::contain;
+pub(crate) use self::lease::{Content, Home};
+use crate::panic::contain;
 use crate::sync::Arc;
 
 /// Items for the sink: at most [`max_batch_size`](crate::Builder::max_batch_size), in order.

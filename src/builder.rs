@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use crate::barrier::Barrier;
-use crate::config::Config;
+use crate::capacity::Shape;
 use crate::error::{BuildError, Violation};
 use crate::flusher::request::Requests;
 use crate::flusher::{Flusher, Shared};
-use crate::gate::Shape;
 use crate::queue::Queue;
+use crate::queue::barrier::Barrier;
 use crate::retry::Retry;
+use crate::settings::Config;
 use crate::sink::Sink;
 use crate::source::Source;
 use crate::stats::Counters;

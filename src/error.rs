@@ -1,5 +1,7 @@
 //! What can go wrong, one type an operation. Errors give back what they refuse and never print it.
 
+pub(crate) mod check;
+
 use std::error::Error;
 use std::fmt;
 

@@ -14,26 +14,26 @@ use std::task::{Context, Poll, Waker};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
-use crate::barrier::Barrier;
 use crate::batch::{Batch, Content, Reason, Ticket};
-use crate::config::Config;
-use crate::credit;
+use crate::capacity::Shape;
+use crate::capacity::credits;
 use crate::error::PushError;
 use crate::flusher::request::{Flushed, Requests};
 use crate::flusher::{Core, Shared};
-use crate::gate::Shape;
-use crate::lane::{self, LaneReader, LaneWriter};
 use crate::map::entry::{Entries, Entry};
-use crate::map::table::Traits;
-use crate::partition::Partitions;
-use crate::partition::collect::Collector;
+use crate::map::store::Traits;
+use crate::queue::barrier::Barrier;
+use crate::queue::collect::Collector;
+use crate::queue::lane::{self, LaneReader, LaneWriter};
+use crate::queue::store::Partitions;
+use crate::queue::threads;
+use crate::settings::Config;
 use crate::source::{Collect, Cuts, Source};
 use crate::stats::Counters;
 use crate::sync::{Arc, Notify};
-use crate::thread;
 
+pub use crate::queue::threads::Index;
 pub use crate::source::Parked;
-pub use crate::thread::Index;
 
 /// Lets the mutant of this name live while `f` runs, which is to catch its panics.
 #[cfg(swaplane_loom)]
@@ -331,12 +331,12 @@ impl<T: Send + 'static> Flusher<T> {
     }
 }
 
-pub struct Numbers(thread::Numbers);
+pub struct Numbers(threads::Numbers);
 
 impl Numbers {
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        Self(thread::Numbers::new())
+        Self(threads::Numbers::new())
     }
 
     pub fn claim(&self) -> Index {
@@ -348,11 +348,11 @@ impl Numbers {
     }
 }
 
-pub struct Credits(credit::Credits);
+pub struct Credits(credits::Credits);
 
 impl Credits {
     pub fn new(capacity: usize) -> Self {
-        Self(credit::Credits::new(capacity))
+        Self(credits::Credits::new(capacity))
     }
 
     pub fn lease(&self, want: usize, spent: usize) -> usize {
@@ -448,7 +448,7 @@ impl<T> Home<T> {
 /// A map with one partition of one shard, without its flusher.
 pub type Map = crate::map::Map<u32, u32, BuildHasherDefault<DefaultHasher>>;
 
-type Table = crate::map::table::Table<u32, u32, BuildHasherDefault<DefaultHasher>, Entries>;
+type Table = crate::map::store::Table<u32, u32, BuildHasherDefault<DefaultHasher>, Entries>;
 
 /// What a model wants of a map.
 #[derive(Clone, Copy, Debug, Default)]

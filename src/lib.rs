@@ -194,39 +194,33 @@
 //! where `membarrier` is not to be had each push runs a fence instead. With nothing to do nothing
 //! runs.
 
-mod barrier;
 mod batch;
-mod blocking;
-mod bounds;
+mod block_on;
 mod builder;
-mod config;
-mod contain;
-mod credit;
+mod capacity;
 mod error;
 mod flusher;
-mod gate;
-mod handle;
 mod hash;
 #[doc(hidden)]
 pub mod internals;
-mod lane;
+mod lifecycle;
 mod map;
-mod partition;
+mod panic;
 mod queue;
 mod retry;
+mod settings;
 mod sink;
 mod source;
 mod stats;
 mod sync;
-mod thread;
 
 pub use batch::{Batch, Reason};
 pub use builder::{Buffer, Builder};
 pub use error::{
     BuildError, FlushError, PushAllError, PushError, Refused, ReserveError, Violation,
 };
-pub use handle::ShutdownReport;
 pub use hash::RandomState;
+pub use lifecycle::ShutdownReport;
 pub use map::entry::{Change, Changes, Entries, Entry, Kind, Put};
 pub use map::{Map, Mirror};
 pub use queue::{Permit, Queue, Writer};

@@ -2,14 +2,14 @@
 //! removals too.
 
 pub(crate) mod collect;
+mod counts;
 pub(crate) mod entry;
-mod key;
+mod hashed;
 mod partition;
-mod remembered;
 mod shards;
 mod source;
-pub(crate) mod table;
-mod tally;
+pub(crate) mod store;
+mod versions;
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -17,13 +17,13 @@ use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
 use self::entry::{Changes, Entries, Held, Kind, Put};
-use self::table::{Table, Updated};
-use crate::blocking::block_on;
-use crate::contain::drop_before;
+use self::store::{Table, Updated};
+use crate::block_on::block_on;
 use crate::error::{FlushError, PushAllError, PushError, Refused};
 use crate::flusher::Shared;
-use crate::handle::{Handle, ShutdownReport};
 use crate::hash::RandomState;
+use crate::lifecycle::{Handle, ShutdownReport};
+use crate::panic::drop_before;
 use crate::stats::Stats;
 use crate::sync::Arc;
 

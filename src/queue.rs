@@ -1,16 +1,22 @@
 //! The append face: [`Queue`], its [`Writer`]s and its [`Permit`]s.
 
+pub(crate) mod barrier;
+pub(crate) mod collect;
+pub(crate) mod lane;
+pub(crate) mod store;
+pub(crate) mod threads;
+
 use std::fmt;
 use std::hash::Hash;
 use std::time::Duration;
 
-use crate::blocking::block_on;
+use crate::block_on::block_on;
 use crate::error::{FlushError, PushAllError, PushError, ReserveError};
 use crate::flusher::Shared;
-use crate::handle::{Handle, ShutdownReport};
-use crate::lane::LaneWriter;
-use crate::lane::table::TableRef;
-use crate::partition::Partitions;
+use crate::lifecycle::{Handle, ShutdownReport};
+use crate::queue::lane::LaneWriter;
+use crate::queue::store::Partitions;
+use crate::queue::threads::lanes::TableRef;
 use crate::source::Source;
 use crate::stats::Stats;
 use crate::sync::Arc;

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::bounds::{LONGEST, duration};
 use crate::error::Violation;
+use crate::error::check::{LONGEST, duration};
 use crate::sink::{Advice, SinkError};
 use crate::sync::StdArc as Arc;
 

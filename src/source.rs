@@ -1,7 +1,7 @@
 //! What the flusher asks of the face that it serves. A queue answers with lanes (`partition`), a
 //! map with maps (`map`); batches, delivery, capacity and lifecycle are the same for both.
 
-use crate::gate::Gate;
+use crate::capacity::Gate;
 use crate::sync::Arc;
 
 /// What pushes go into. Shared by all handles and the flusher.

@@ -6,11 +6,11 @@ use std::hash::{BuildHasher, Hash};
 
 use super::{Buffer, Builder, sealed};
 use crate::batch::Batch;
-use crate::bounds::power_of_two;
 use crate::error::BuildError;
+use crate::error::check::power_of_two;
 use crate::hash::RandomState;
 use crate::map::entry::{Change, Entry};
-use crate::map::table::{Table, Traits};
+use crate::map::store::{Table, Traits};
 use crate::map::{Map, Mirror};
 use crate::sink::{BlockingFnSink, FnSink, Sink, SinkError};
 

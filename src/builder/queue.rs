@@ -5,8 +5,8 @@ use std::future::Future;
 use super::Builder;
 use crate::batch::Batch;
 use crate::error::BuildError;
-use crate::partition::Partitions;
 use crate::queue::Queue;
+use crate::queue::store::Partitions;
 use crate::sink::{BlockingFnSink, FnSink, Sink, SinkError};
 
 impl<T: Send + 'static> Queue<T> {
@@ -128,8 +128,8 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
-    use crate::barrier::Barrier;
     use crate::queue::Queue;
+    use crate::queue::barrier::Barrier;
 
     /// Closing against pushing and parking against pushing, many times over, with the barrier
     /// that this machine has and with the one that every machine has.

@@ -33,7 +33,7 @@ use self::attempt::{Errand, Failure, LATE, Task, Waited, failure, run};
 use self::cut::Leg;
 pub(crate) use self::cut::{Cut, Done};
 use crate::batch::{Content, Home, drop_items};
-use crate::contain::{Foreign, contain};
+use crate::panic::{Foreign, contain};
 use crate::retry::Retry;
 use crate::sink::Sink;
 use crate::stats::Counters;

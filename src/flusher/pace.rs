@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::gate::MOST_DOUBLINGS;
+use crate::capacity::MOST_DOUBLINGS;
 
 /// How long a rest is at most in which more than one full batch is to wake us.
 const LOOK: Duration = Duration::from_millis(2);

@@ -7,7 +7,7 @@ use super::deliver::Worker;
 use super::request::Requests;
 use super::{BUSY_PAUSE, GRACE};
 use crate::batch::{Home, drop_items};
-use crate::config::Config;
+use crate::settings::Config;
 use crate::source::{Collect, Cuts, Source};
 use crate::stats::{Counters, Stats};
 use crate::sync::{Arc, broken};

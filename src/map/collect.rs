@@ -5,14 +5,14 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
 
+use super::counts::Tally;
 use super::entry::{Held, Kind};
-use super::key::Hashed;
+use super::hashed::Hashed;
 use super::shards::Shards;
-use super::table::Table;
-use super::tally::Tally;
+use super::store::Table;
 use crate::batch::drop_items;
-use crate::contain::{contain, drop_both};
-use crate::gate::Gate;
+use crate::capacity::Gate;
+use crate::panic::{contain, drop_both};
 use crate::source::{Collect, Cuts, Parked};
 use crate::sync::{Arc, broken};
 

@@ -25,10 +25,10 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crossbeam_utils::CachePadded;
 
+use super::counts::Tally;
 use super::entry::Held;
-use super::key::Hashed;
+use super::hashed::Hashed;
 use super::shards::{Exclusive, Shards};
-use super::tally::Tally;
 use crate::sync::{AtomicBool, AtomicUsize, Sealed, broken, order};
 
 pub(crate) struct Partition<K: Eq, V> {

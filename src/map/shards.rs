@@ -10,8 +10,8 @@ mod imp {
     use dashmap::{DashMap, RwLockWriteGuard, SharedValue};
     use hashbrown::raw::RawTable;
 
-    use crate::contain::{contain, drop_both};
-    use crate::map::key::{Hashed, PassThrough};
+    use crate::map::hashed::{Hashed, PassThrough};
+    use crate::panic::{contain, drop_both};
 
     type Table<K, H> = RawTable<(Hashed<K>, SharedValue<H>)>;
 
@@ -134,7 +134,7 @@ mod imp {
 mod imp {
     use std::fmt;
 
-    use crate::map::key::Hashed;
+    use crate::map::hashed::Hashed;
     use crate::sync::{Mutex, MutexGuard};
 
     type Table<K, H> = Vec<(Hashed<K>, H)>;

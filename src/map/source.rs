@@ -4,8 +4,8 @@ use std::hash::{BuildHasher, Hash};
 
 use super::collect::Collector;
 use super::entry::Kind;
-use super::table::Table;
-use crate::gate::Gate;
+use super::store::Table;
+use crate::capacity::Gate;
 use crate::source::{Intake, Source};
 use crate::sync::Arc;
 

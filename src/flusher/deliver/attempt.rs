@@ -8,7 +8,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 
 use crate::batch::{Batch, Home};
-use crate::contain::Foreign;
+use crate::panic::Foreign;
 use crate::sink::{Hook, Sink, SinkError};
 use crate::sync::{Arc, StdArc};
 

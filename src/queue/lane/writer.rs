@@ -7,7 +7,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
-use super::buffer::{Chunk, Link, Slot};
+use super::chunk::{Chunk, Link, Slot};
 use super::{CLOSED, FENCED, Lane, PARKED, generation_of};
 use crate::sync::{Arc, Exclusive, broken, compiler_fence, fence, full, order, own_value};
 

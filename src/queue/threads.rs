@@ -4,6 +4,8 @@
 //! happens-before edge of that hand-over must be ours to model; and a thread-local destructor
 //! that runs after ours must still learn the number that its thread had, to keep its order.
 
+pub(crate) mod lanes;
+
 use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

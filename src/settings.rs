@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::bounds::{LONGEST, count, duration};
 use crate::error::Violation;
+use crate::error::check::{LONGEST, count, duration};
 use crate::retry::Retry;
 
 const DEFAULT_BATCH_SIZE: usize = 500;

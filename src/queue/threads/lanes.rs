@@ -6,9 +6,9 @@
 use std::num::NonZeroU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::LaneWriter;
+use crate::queue::lane::LaneWriter;
+use crate::queue::threads::{self, Index};
 use crate::sync::{Arc, AtomicU64, OnceLock, global};
-use crate::thread::{self, Index};
 
 /// Bucket `b` holds the places of 2^b threads, so that places never move and a small program
 /// has a small table.
@@ -49,7 +49,7 @@ impl<T> TableRef<T> {
     /// The lane of the calling thread, if it was the last that the thread has looked for.
     #[inline(always)]
     pub(crate) fn last(&self) -> Option<&LaneWriter<T>> {
-        let lane = thread::recall(self.number)?.cast::<LaneWriter<T>>();
+        let lane = threads::recall(self.number)?.cast::<LaneWriter<T>>();
         // SAFETY: kept by `keep` in this thread, for the table of this number, which we keep
         // alive and in which places never move; and the thread still has its index, since it
         // forgets the lane with it. So the type is right, and the lane is this thread's (model

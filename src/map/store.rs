@@ -9,13 +9,13 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crossbeam_utils::CachePadded;
 
 use super::entry::{Held, Past};
-use super::key::Hashed;
+use super::hashed::Hashed;
 use super::partition::Partition;
-use super::remembered::Remembered;
-use crate::contain::{drop_before, drop_both};
+use super::versions::Remembered;
+use crate::capacity::{Gate, Shape};
 use crate::error::Refused;
-use crate::gate::{Gate, Shape};
 use crate::hash;
+use crate::panic::{drop_before, drop_both};
 use crate::source::Intake;
 use crate::sync::{AtomicBool, AtomicUsize, Backoff, broken};
 

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::Partitions;
-use crate::lane::LaneReader;
+use super::store::Partitions;
+use crate::queue::lane::LaneReader;
 use crate::source::{Collect, Cuts, Parked};
 use crate::sync::{Arc, broken};
 

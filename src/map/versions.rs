@@ -2,7 +2,7 @@
 
 use lru::LruCache;
 
-use super::key::{Hashed, PassThrough};
+use super::hashed::{Hashed, PassThrough};
 use crate::sync::Mutex;
 
 /// The last version of each of the `most` keys that were delivered last.

@@ -6,7 +6,7 @@ use std::fmt;
 use std::mem;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use super::buffer::Chunk;
+use super::chunk::Chunk;
 use super::{GENERATION, Lane, buffer_of};
 use crate::sync::{Arc, broken, order, torn};
 

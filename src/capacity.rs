@@ -1,17 +1,18 @@
 //! What every push passes, whichever face it comes through: the capacity, and what it tells the
 //! flusher about what waits.
 
-mod load;
+mod backlog;
+pub(crate) mod credits;
 
 use std::fmt;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crossbeam_utils::CachePadded;
 
-pub(crate) use self::load::MOST_DOUBLINGS;
-use self::load::{Load, limit};
-use crate::barrier::Barrier;
-use crate::credit::{Credits, LARGEST_LEASE};
+pub(crate) use self::backlog::MOST_DOUBLINGS;
+use self::backlog::{Load, limit};
+use crate::capacity::credits::{Credits, LARGEST_LEASE};
+use crate::queue::barrier::Barrier;
 use crate::sync::{Arc, AtomicBool, Notify, broken, order};
 
 /// How many partitions and workers there are, and when a batch is full.

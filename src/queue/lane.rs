@@ -31,12 +31,11 @@
 
 #![expect(unsafe_code)]
 
-mod buffer;
+mod chunk;
 #[cfg(swaplane_loom)]
 mod grave;
 mod reader;
 mod shared;
-pub(crate) mod table;
 mod writer;
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -47,7 +46,7 @@ pub(crate) use self::reader::LaneReader;
 pub(crate) use self::shared::SharedWriter;
 pub(crate) use self::writer::LaneWriter;
 
-use self::buffer::Buffer;
+use self::chunk::Buffer;
 use self::reader::Reading;
 use self::writer::Own;
 use crate::batch::drop_items;

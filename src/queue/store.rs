@@ -10,24 +10,24 @@
 //!
 //! A partition belongs to one worker of the flusher, so whatever has an order has one worker.
 
-pub(crate) mod collect;
-
 use std::fmt;
 use std::hash::Hash;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crossbeam_utils::CachePadded;
 
-use self::collect::Collector;
-use crate::barrier::Barrier;
+use super::collect::Collector;
+use crate::capacity::{Gate, Shape};
 use crate::error::PushError;
-use crate::gate::{Gate, Shape};
 use crate::hash::{self, RandomState};
-use crate::lane::table::TableRef;
-use crate::lane::{CLOSED, FENCED, Lane, LaneReader, LaneWriter, PARKED, SharedWriter, lane};
+use crate::queue::barrier::Barrier;
+use crate::queue::lane::{
+    CLOSED, FENCED, Lane, LaneReader, LaneWriter, PARKED, SharedWriter, lane,
+};
+use crate::queue::threads::lanes::TableRef;
+use crate::queue::threads::{Ended, Index};
 use crate::source::{Intake, Source};
 use crate::sync::{Arc, AtomicUsize, Mutex, OnceLock, broken};
-use crate::thread::{Ended, Index};
 
 /// Everything that a push touches.
 pub(crate) struct Partitions<T> {
