@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use crate::capacity::Shape;
-use crate::error::{BuildError, Violation};
+use crate::error::build::{BuildError, Violation};
 use crate::flusher::request::Requests;
 use crate::flusher::{Flusher, Shared};
 use crate::queue::Queue;

@@ -4,8 +4,8 @@
 mod backlog;
 pub(crate) mod credits;
 
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use std::fmt;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crossbeam_utils::CachePadded;
 

@@ -216,14 +216,14 @@ mod sync;
 
 pub use batch::{Batch, Reason};
 pub use builder::{Buffer, Builder};
-pub use error::{
-    BuildError, FlushError, PushAllError, PushError, Refused, ReserveError, Violation,
-};
+pub use error::build::{BuildError, Violation};
+pub use error::{FlushError, PushAllError, PushError, Refused, ReserveError};
 pub use hash::RandomState;
 pub use lifecycle::ShutdownReport;
 pub use map::entry::{Change, Changes, Entries, Entry, Kind, Put};
 pub use map::{Map, Mirror};
-pub use queue::{Permit, Queue, Writer};
+pub use queue::Queue;
+pub use queue::writer::{Permit, Writer};
 pub use retry::Retry;
 pub use sink::{BoxSink, Hook, Sink, SinkError};
 pub use stats::Stats;

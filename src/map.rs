@@ -7,7 +7,7 @@ pub(crate) mod entry;
 mod hashed;
 mod partition;
 mod shards;
-mod source;
+mod slot;
 pub(crate) mod store;
 mod versions;
 
@@ -16,7 +16,8 @@ use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
-use self::entry::{Changes, Entries, Held, Kind, Put};
+use self::entry::{Changes, Entries, Kind, Put};
+use self::slot::Held;
 use self::store::{Table, Updated};
 use crate::block_on::block_on;
 use crate::error::{FlushError, PushAllError, PushError, Refused};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::error::Violation;
+use crate::error::build::Violation;
 use crate::error::check::{LONGEST, duration};
 use crate::sink::{Advice, SinkError};
 use crate::sync::StdArc as Arc;

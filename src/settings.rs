@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::Violation;
+use crate::error::build::Violation;
 use crate::error::check::{LONGEST, count, duration};
 use crate::retry::Retry;
 

@@ -1,12 +1,17 @@
 //! The target: where batches go.
 
+mod blocking;
+mod boxed;
+mod closure;
+
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
-use std::marker::PhantomData;
-use std::pin::Pin;
 use std::time::Duration;
 
+pub(crate) use self::blocking::BlockingFnSink;
+pub use self::boxed::BoxSink;
+pub(crate) use self::closure::FnSink;
 use crate::batch::Batch;
 use crate::sync::StdArc as Arc;
 
@@ -213,125 +218,5 @@ impl<T: Send + 'static, S: Sink<T>> Sink<T> for Arc<S> {
 
     fn drain(&self, rest: Batch<T>) -> impl Future<Output = Hook> + Send {
         (**self).drain(rest)
-    }
-}
-
-/// A sink of whichever type, for where the type must not show: a field, a choice at run time.
-/// Costs an allocation per call.
-///
-/// ```
-/// use swaplane::{Batch, BoxSink, Sink, SinkError};
-///
-/// struct Null;
-/// impl Sink<u8> for Null {
-///     async fn send(&self, _: Batch<u8>) -> Result<(), SinkError> {
-///         Ok(())
-///     }
-/// }
-///
-/// let sink: BoxSink<u8> = BoxSink::new(Null);
-/// ```
-pub struct BoxSink<T>(Box<dyn DynSink<T>>);
-
-type Boxed<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
-
-/// [`Sink`] with boxed futures, which a trait object can have.
-trait DynSink<T>: Send + Sync {
-    fn send(&self, batch: Batch<T>) -> Boxed<'_, Result<(), SinkError>>;
-    fn drain(&self, rest: Batch<T>) -> Boxed<'_, Hook>;
-}
-
-impl<T: Send + 'static, S: Sink<T>> DynSink<T> for S {
-    fn send(&self, batch: Batch<T>) -> Boxed<'_, Result<(), SinkError>> {
-        Box::pin(Sink::send(self, batch))
-    }
-
-    fn drain(&self, rest: Batch<T>) -> Boxed<'_, Hook> {
-        Box::pin(Sink::drain(self, rest))
-    }
-}
-
-impl<T: Send + 'static> BoxSink<T> {
-    /// Hides the type of `sink`.
-    ///
-    /// ```
-    /// # use swaplane::{Batch, BoxSink, Sink, SinkError};
-    /// # struct Null;
-    /// # struct Print;
-    /// # impl Sink<u8> for Null {
-    /// #     async fn send(&self, _: Batch<u8>) -> Result<(), SinkError> { Ok(()) }
-    /// # }
-    /// # impl Sink<u8> for Print {
-    /// #     async fn send(&self, _: Batch<u8>) -> Result<(), SinkError> { Ok(()) }
-    /// # }
-    /// # let dry_run = true;
-    /// let sink = if dry_run { BoxSink::new(Null) } else { BoxSink::new(Print) };
-    /// ```
-    pub fn new(sink: impl Sink<T>) -> Self {
-        Self(Box::new(sink))
-    }
-}
-
-impl<T: Send + 'static> Sink<T> for BoxSink<T> {
-    fn send(&self, batch: Batch<T>) -> impl Future<Output = Result<(), SinkError>> + Send {
-        self.0.send(batch)
-    }
-
-    fn drain(&self, rest: Batch<T>) -> impl Future<Output = Hook> + Send {
-        self.0.drain(rest)
-    }
-}
-
-impl<T> fmt::Debug for BoxSink<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BoxSink").finish_non_exhaustive()
-    }
-}
-
-/// A closure as a sink; see [`Builder::spawn_fn`](crate::Builder::spawn_fn).
-pub(crate) struct FnSink<F>(pub(crate) F);
-
-impl<T, F, Fut> Sink<T> for FnSink<F>
-where
-    T: Send + 'static,
-    F: Fn(Batch<T>) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<(), SinkError>> + Send + 'static,
-{
-    fn send(&self, batch: Batch<T>) -> impl Future<Output = Result<(), SinkError>> + Send {
-        (self.0)(batch)
-    }
-}
-
-/// A blocking closure as a sink; see
-/// [`Builder::spawn_blocking_fn`](crate::Builder::spawn_blocking_fn).
-pub(crate) struct BlockingFnSink<T, F> {
-    f: Arc<F>,
-    items: PhantomData<fn(T)>,
-}
-
-impl<T, F> BlockingFnSink<T, F> {
-    pub(crate) fn new(f: F) -> Self {
-        Self {
-            f: Arc::new(f),
-            items: PhantomData,
-        }
-    }
-}
-
-impl<T, F> Sink<T> for BlockingFnSink<T, F>
-where
-    T: Send + 'static,
-    F: Fn(&[T]) -> Result<(), SinkError> + Send + Sync + 'static,
-{
-    async fn send(&self, batch: Batch<T>) -> Result<(), SinkError> {
-        let f = self.f.clone();
-        match tokio::task::spawn_blocking(move || f(&batch)).await {
-            Ok(outcome) => outcome,
-            Err(error) => match error.try_into_panic() {
-                // Counted as a panic of the attempt, which it is.
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(cancelled) => Err(cancelled.into()),
-            },
-        }
     }
 }

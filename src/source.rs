@@ -2,6 +2,7 @@
 //! map with maps (`map`); batches, delivery, capacity and lifecycle are the same for both.
 
 use crate::capacity::Gate;
+use crate::stats::Intake;
 use crate::sync::Arc;
 
 /// What pushes go into. Shared by all handles and the flusher.
@@ -24,14 +25,6 @@ pub(crate) trait Source: Send + Sync + 'static {
 
     /// What was ever accepted, and what of it no batch will have.
     fn intake(&self) -> Intake;
-}
-
-/// See [`Source::intake`].
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Intake {
-    pub(crate) accepted: u64,
-    pub(crate) coalesced: u64,
-    pub(crate) removed: u64,
 }
 
 /// Where everything is collected: lists of at most `max` items, all but the last one full.

@@ -1,8 +1,7 @@
 //! Counting: every accepted item once, at its terminal outcome.
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use crate::sync::Ordering::{Acquire, Relaxed};
 
-use crate::source::Intake;
 use crate::sync::{AtomicU64, fence};
 
 /// A snapshot of the counters. Whenever nothing is in progress,
@@ -46,6 +45,14 @@ pub struct Stats {
     pub batches: u64,
     /// Attempts to deliver a batch, begun. An offered [`drain`](crate::Sink::drain) is none.
     pub attempts: u64,
+}
+
+/// See [`crate::source::Source::intake`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Intake {
+    pub(crate) accepted: u64,
+    pub(crate) coalesced: u64,
+    pub(crate) removed: u64,
 }
 
 /// The counters behind [`Stats`]. The flusher writes them, anybody reads.

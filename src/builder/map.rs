@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, Hash};
 
 use super::{Buffer, Builder, sealed};
 use crate::batch::Batch;
-use crate::error::BuildError;
+use crate::error::build::BuildError;
 use crate::error::check::power_of_two;
 use crate::hash::RandomState;
 use crate::map::entry::{Change, Entry};

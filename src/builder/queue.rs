@@ -4,7 +4,7 @@ use std::future::Future;
 
 use super::Builder;
 use crate::batch::Batch;
-use crate::error::BuildError;
+use crate::error::build::BuildError;
 use crate::queue::Queue;
 use crate::queue::store::Partitions;
 use crate::sink::{BlockingFnSink, FnSink, Sink, SinkError};

@@ -1,6 +1,6 @@
 //! How the flusher learns that a batch is full.
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
 
 use crate::sync::{AtomicUsize, order};
 

@@ -6,7 +6,7 @@
 //! Credits that lie idle in lanes come out of an allowance of a quarter of the capacity: however
 //! many lanes there are, three quarters circulate, and somebody who waits gets one.
 
-use std::sync::atomic::Ordering::Relaxed;
+use crate::sync::Ordering::Relaxed;
 
 use crate::sync::{AtomicUsize, Semaphore, broken};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::Violation;
+use crate::error::build::Violation;
 
 /// No duration may be longer: `Instant + Duration` has to stay in range.
 pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);

@@ -6,9 +6,10 @@ use std::fmt;
 use std::hash::{BuildHasher, Hash};
 
 use super::counts::Tally;
-use super::entry::{Held, Kind};
+use super::entry::Kind;
 use super::hashed::Hashed;
 use super::shards::Shards;
+use super::slot::Held;
 use super::store::Table;
 use crate::batch::drop_items;
 use crate::capacity::Gate;

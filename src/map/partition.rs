@@ -20,15 +20,15 @@
 //! its shard all the while, and must not wait for one of the other side, whose holder may just be
 //! waiting for ours (the sides may have changed roles): it tries, and starts over.
 
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use std::borrow::Borrow;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crossbeam_utils::CachePadded;
 
 use super::counts::Tally;
-use super::entry::Held;
 use super::hashed::Hashed;
 use super::shards::{Exclusive, Shards};
+use super::slot::Held;
 use crate::sync::{AtomicBool, AtomicUsize, Sealed, broken, order};
 
 pub(crate) struct Partition<K: Eq, V> {

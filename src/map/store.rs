@@ -1,22 +1,26 @@
 //! All partitions of a map: where a key belongs, and what an update does.
 
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::marker::PhantomData;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crossbeam_utils::CachePadded;
 
-use super::entry::{Held, Past};
+use super::collect::Collector;
+use super::entry::Kind;
 use super::hashed::Hashed;
 use super::partition::Partition;
+use super::slot::{Held, Past};
 use super::versions::Remembered;
 use crate::capacity::{Gate, Shape};
 use crate::error::Refused;
 use crate::hash;
 use crate::panic::{drop_before, drop_both};
-use crate::source::Intake;
+use crate::source::Source;
+use crate::stats::Intake;
+use crate::sync::Arc;
 use crate::sync::{AtomicBool, AtomicUsize, Backoff, broken};
 
 /// Updates are refused.
@@ -306,6 +310,37 @@ impl<K: Eq, V, S, M> Table<K, V, S, M> {
     /// Whether nobody can enter any more.
     pub(crate) fn is_shut(&self) -> bool {
         self.shut.load(Acquire)
+    }
+}
+
+impl<K, V, S, M> Source for Table<K, V, S, M>
+where
+    K: Eq + Hash + Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+    S: BuildHasher + Send + Sync + 'static,
+    M: Kind,
+{
+    type Item = M::Item<K, V>;
+    type Collector = Collector<K, V, S, M>;
+
+    fn collector(of: &Arc<Self>) -> Self::Collector {
+        Collector::new(of.clone())
+    }
+
+    fn gate(&self) -> &Gate {
+        self.gate()
+    }
+
+    fn close(&self) -> bool {
+        self.close()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.is_closed()
+    }
+
+    fn intake(&self) -> Intake {
+        self.intake()
     }
 }
 

@@ -56,7 +56,7 @@ impl Barrier {
 
 #[cfg(all(target_os = "linux", not(miri), not(swaplane_loom)))]
 mod membarrier {
-    use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+    use crate::sync::Ordering::{Relaxed, SeqCst};
     use std::time::Duration;
 
     use rustix::thread::{MembarrierCommand, membarrier};

@@ -31,6 +31,7 @@
 
 #![expect(unsafe_code)]
 
+mod active;
 mod chunk;
 #[cfg(swaplane_loom)]
 mod grave;
@@ -38,7 +39,7 @@ mod reader;
 mod shared;
 mod writer;
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use crate::sync::Ordering::{Acquire, Relaxed};
 
 use crossbeam_utils::CachePadded;
 
@@ -46,13 +47,12 @@ pub(crate) use self::reader::LaneReader;
 pub(crate) use self::shared::SharedWriter;
 pub(crate) use self::writer::LaneWriter;
 
+use self::active::Published;
 use self::chunk::Buffer;
 use self::reader::Reading;
 use self::writer::Own;
 use crate::batch::drop_items;
-use crate::sync::{
-    Arc, AtomicBool, AtomicUsize, Mutex, Published, UnsafeCell, broken, order, torn,
-};
+use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, UnsafeCell, broken, order, torn};
 
 /// The lane refuses items.
 pub(crate) const CLOSED: usize = 1;

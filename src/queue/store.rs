@@ -10,9 +10,9 @@
 //!
 //! A partition belongs to one worker of the flusher, so whatever has an order has one worker.
 
+use crate::sync::Ordering::Relaxed;
 use std::fmt;
 use std::hash::Hash;
-use std::sync::atomic::Ordering::Relaxed;
 
 use crossbeam_utils::CachePadded;
 
@@ -26,7 +26,8 @@ use crate::queue::lane::{
 };
 use crate::queue::threads::lanes::TableRef;
 use crate::queue::threads::{Ended, Index};
-use crate::source::{Intake, Source};
+use crate::source::Source;
+use crate::stats::Intake;
 use crate::sync::{Arc, AtomicUsize, Mutex, OnceLock, broken};
 
 /// Everything that a push touches.

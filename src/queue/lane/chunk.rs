@@ -13,9 +13,9 @@
 
 #![expect(unsafe_code)]
 
+use crate::sync::Ordering::Relaxed;
 use std::mem::{self, MaybeUninit};
 use std::ptr;
-use std::sync::atomic::Ordering::Relaxed;
 
 use crate::sync::{AtomicPtr, UnsafeCell, broken};
 

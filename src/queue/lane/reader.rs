@@ -2,9 +2,9 @@
 
 #![expect(unsafe_code)]
 
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use std::fmt;
 use std::mem;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::chunk::Chunk;
 use super::{GENERATION, Lane, buffer_of};

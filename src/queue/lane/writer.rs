@@ -2,10 +2,10 @@
 
 #![expect(unsafe_code)]
 
+use crate::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 use super::chunk::{Chunk, Link, Slot};
 use super::{CLOSED, FENCED, Lane, PARKED, generation_of};

@@ -3,8 +3,8 @@
 
 #![expect(unsafe_code)]
 
+use crate::sync::Ordering::Relaxed;
 use std::num::NonZeroU64;
-use std::sync::atomic::Ordering::Relaxed;
 
 use crate::queue::lane::LaneWriter;
 use crate::queue::threads::{self, Index};

@@ -1,0 +1,311 @@
+//! Stand-ins under loom: what each keeps and what it leaves out.
+
+pub(crate) use loom::sync::Arc;
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, fence};
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::atomic::Ordering;
+use std::task::{Poll, Waker};
+
+pub(crate) use loom::sync::MutexGuard;
+
+#[derive(Debug, Default)]
+pub(crate) struct Mutex<V>(loom::sync::Mutex<V>);
+
+impl<V> Mutex<V> {
+    pub(crate) fn new(value: V) -> Self {
+        Self(loom::sync::Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, V> {
+        self.0.lock().expect("loom's mutex is never poisoned")
+    }
+
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, V>> {
+        self.0.try_lock().ok()
+    }
+}
+
+/// `std`'s, which loom does not see, behind a flag and a lock that it does.
+#[derive(Debug)]
+pub(crate) struct OnceLock<V> {
+    value: std::sync::OnceLock<V>,
+    is_set: AtomicBool,
+    turn: Mutex<()>,
+}
+
+impl<V> OnceLock<V> {
+    pub(crate) fn new() -> Self {
+        Self {
+            value: std::sync::OnceLock::new(),
+            is_set: AtomicBool::new(false),
+            turn: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn get(&self) -> Option<&V> {
+        self.value
+            .get()
+            .filter(|_| self.is_set.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn get_or_init(&self, init: impl FnOnce() -> V) -> &V {
+        if let Some(value) = self.get() {
+            return value;
+        }
+        let _turn = self.turn.lock();
+        if self.value.get().is_none() {
+            let set = self.value.set(init());
+            assert!(set.is_ok(), "one at a time");
+            self.is_set.store(true, Ordering::Release);
+        }
+        self.value.get().expect("set")
+    }
+}
+
+/// The value of a counter, for the only one who changes it.
+#[expect(unsafe_code)]
+pub(crate) fn own_value(counter: &AtomicUsize) -> usize {
+    // SAFETY: nobody changes it meanwhile, which loom checks.
+    unsafe { counter.unsync_load() }
+}
+
+/// With a read-modify-write, which does the same: loom remembers only the last access to an
+/// atomic, so of "I load, you load, you store" it misses that you could have come first.
+#[derive(Debug, Default)]
+pub(crate) struct Owned(AtomicUsize);
+
+impl Owned {
+    pub(crate) fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set(&self, n: usize) {
+        self.0.swap(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add(&self, n: usize) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sub(&self, n: usize) {
+        self.0.fetch_sub(n, Ordering::Relaxed);
+    }
+}
+
+/// Lets others run, which is all that a model needs.
+#[derive(Debug)]
+pub(crate) struct Backoff;
+
+impl Backoff {
+    pub(crate) fn new() -> Self {
+        Self
+    }
+
+    pub(crate) fn snooze(&self) {
+        loom::thread::yield_now();
+    }
+}
+
+/// The flag that a mutant believes in instead of the index of the active side.
+#[derive(Debug)]
+pub(crate) struct Sealed(AtomicBool);
+
+impl Sealed {
+    pub(crate) fn new() -> Self {
+        Self(AtomicBool::new(false))
+    }
+
+    pub(crate) fn set(&self, sealed: bool) {
+        self.0.store(sealed, Ordering::SeqCst);
+    }
+
+    pub(crate) fn get(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+pub(crate) use loom::cell::UnsafeCell;
+
+std::thread_local! {
+    static EXPEDITED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the model at hand has `membarrier(2)`.
+pub(crate) fn set_expedited(there: bool) {
+    EXPEDITED.set(there);
+}
+
+/// Nothing, as on the machine; but where there is `membarrier(2)`, what that makes of it as
+/// seen by who calls it: a fence. (And as seen by others, which is more than it is; what
+/// goes on between writer and flusher without a barrier is modelled without.)
+pub(crate) fn compiler_fence(order: Ordering) {
+    if EXPEDITED.get() {
+        fence(order);
+    }
+}
+
+/// Nobody but one thread at a time, each after the other, uses what this is part of. For
+/// cells that loom cannot watch.
+#[derive(Debug, Default)]
+pub(crate) struct Exclusive(UnsafeCell<()>);
+
+impl Exclusive {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn check(&self) {
+        self.0.with_mut(|_| ());
+    }
+}
+
+/// `tokio::sync::Notify` reduced to what we use: one stored permit, one waiter.
+#[derive(Debug, Default)]
+pub(crate) struct Notify(Mutex<(bool, Option<Waker>)>);
+
+impl Notify {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new((false, None)))
+    }
+
+    pub(crate) fn notify_one(&self) {
+        let mut state = self.0.lock();
+        state.0 = true;
+        let waker = state.1.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    pub(crate) async fn notified(&self) {
+        poll_fn(|context| {
+            let mut state = self.0.lock();
+            if std::mem::take(&mut state.0) {
+                return Poll::Ready(());
+            }
+            state.1 = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct AcquireError(());
+
+/// `tokio::sync::Semaphore` reduced to what we use: first come first served, and permits
+/// that come back go to whoever waits before anybody can take them.
+#[derive(Debug)]
+pub(crate) struct Semaphore(Mutex<Pool>);
+
+#[derive(Debug)]
+struct Pool {
+    permits: usize,
+    waiters: VecDeque<Arc<Waiter>>,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Waiter(Mutex<(bool, Option<Waker>)>);
+
+/// Forgotten by every caller of ours; exists so that the call reads the same.
+#[derive(Debug)]
+pub(crate) struct SemaphorePermit;
+
+impl SemaphorePermit {
+    pub(crate) fn forget(self) {}
+}
+
+impl Semaphore {
+    pub(crate) fn new(permits: usize) -> Self {
+        Self(Mutex::new(Pool {
+            permits,
+            waiters: VecDeque::new(),
+            closed: false,
+        }))
+    }
+
+    pub(crate) fn available_permits(&self) -> usize {
+        self.0.lock().permits
+    }
+
+    pub(crate) fn try_acquire_many(&self, n: u32) -> Result<SemaphorePermit, AcquireError> {
+        let mut pool = self.0.lock();
+        if pool.closed || pool.permits < n as usize {
+            return Err(AcquireError(()));
+        }
+        pool.permits -= n as usize;
+        Ok(SemaphorePermit)
+    }
+
+    pub(crate) fn add_permits(&self, n: usize) {
+        let mut pool = self.0.lock();
+        pool.permits += n;
+        let mut woken = Vec::new();
+        while pool.permits > 0 {
+            let Some(waiter) = pool.waiters.pop_front() else {
+                break;
+            };
+            pool.permits -= 1;
+            let mut state = waiter.0.lock();
+            state.0 = true;
+            woken.extend(state.1.take());
+        }
+        drop(pool);
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    pub(crate) async fn acquire(&self) -> Result<SemaphorePermit, AcquireError> {
+        let waiter = {
+            let mut pool = self.0.lock();
+            if pool.closed {
+                return Err(AcquireError(()));
+            }
+            if pool.permits > 0 {
+                pool.permits -= 1;
+                return Ok(SemaphorePermit);
+            }
+            let waiter = Arc::new(Waiter(Mutex::new((false, None))));
+            pool.waiters.push_back(waiter.clone());
+            waiter
+        };
+        poll_fn(|context| {
+            let pool = self.0.lock();
+            let mut state = waiter.0.lock();
+            if state.0 {
+                return Poll::Ready(Ok(SemaphorePermit));
+            }
+            if pool.closed {
+                return Poll::Ready(Err(AcquireError(())));
+            }
+            state.1 = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    pub(crate) fn close(&self) {
+        let mut pool = self.0.lock();
+        pool.closed = true;
+        let waiters = std::mem::take(&mut pool.waiters);
+        drop(pool);
+        for waiter in waiters {
+            let waker = waiter.0.lock().1.take();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// One value for each execution of a model.
+macro_rules! global {
+    (static $name:ident: $type:ty = $value:expr;) => {
+        loom::lazy_static! { static ref $name: $type = $value; }
+    };
+}
+pub(crate) use global;
