@@ -53,8 +53,8 @@ examples() {
 # Each model, and for each ordering on which it leans, that the model fails without it.
 loom() {
     export RUSTFLAGS="--cfg swaplane_loom"
-    cargo clippy --locked --profile loom --lib --test loom --target-dir "$target/loom" -- -D warnings
-    cargo test --locked --profile loom --test loom --target-dir "$target/loom"
+    cargo clippy --locked --profile loom --lib --tests --target-dir "$target/loom" -- -D warnings
+    cargo test --locked --profile loom --lib --target-dir "$target/loom" loom_tests
 }
 
 # The unsafe code, run by an interpreter that sees undefined behaviour, with several schedules.

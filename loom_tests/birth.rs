@@ -1,9 +1,9 @@
 //! Birth and death of lanes: one that is born while a flag is raised has the flag, or is raised
 //! in like the others; one whose writer has gone is forgotten once it is empty, not before.
 
-use swaplane::internals::{Fences, Parked, Queue};
+use super::parts::{Fences, Parked, Queue};
 
-use crate::support::{Mutants, caught, model, thread, yield_now};
+use super::support::{Mutants, caught, model, thread, yield_now};
 
 fn against_close(bound: Option<usize>, fences: Fences) {
     model(bound, move || {

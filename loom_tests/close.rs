@@ -1,9 +1,9 @@
 //! Closing: a push that races it is refused, or accepted and then in the last collection; one
 //! that begins after `close()` has returned is refused. Whichever way flags reach pushes.
 
-use swaplane::internals::{Fences, Flusher, OwnLane, Queue};
+use super::parts::{Fences, Flusher, OwnLane, Queue};
 
-use crate::support::{Mutants, caught, model, thread, yield_now};
+use super::support::{Mutants, caught, model, thread, yield_now};
 
 /// The way in.
 #[derive(Clone, Copy)]

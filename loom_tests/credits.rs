@@ -1,9 +1,9 @@
 //! Capacity: never more is held than there are credits, none is lost, few lie idle; and whoever is
 //! refused or waits makes the flusher make room.
 
-use swaplane::internals::{Credits, Fences, Queue};
+use super::parts::{Credits, Fences, Queue};
 
-use crate::support::{Arc, Mutants, block_on, caught, model, thread};
+use super::support::{Arc, Mutants, block_on, caught, model, thread};
 
 /// Two lanes and a flusher that delivers what it collects.
 fn held(bound: Option<usize>, capacity: usize, pushes: u32) {

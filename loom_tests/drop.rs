@@ -3,9 +3,9 @@
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use swaplane::internals::{Fences, Queue, lane};
+use super::parts::{Fences, Queue, lane};
 
-use crate::support::{Mutants, caught, model, thread};
+use super::support::{Mutants, caught, model, thread};
 
 /// How often each item was dropped.
 type Ledger = [AtomicU32; 8];

@@ -1,9 +1,9 @@
 //! Flushing: what was pushed before `flush()` was called is in what the flusher collects once it
 //! has heard of it, and no call goes without an answer.
 
-use swaplane::internals::{Fences, Queue};
+use super::parts::{Fences, Queue};
 
-use crate::support::{Arc, Mutants, Mutex, caught, model, thread};
+use super::support::{Arc, Mutants, Mutex, caught, model, thread};
 
 /// A thread pushes, in lanes just born, and asks.
 fn own(bound: Option<usize>) {

@@ -2,9 +2,9 @@
 //! gives them back when it does not need them; each side touches only chunks that are its own, and
 //! each is freed once. (Under loom chunks have room for two items; or, of bytes, two, then four.)
 
-use swaplane::internals::{Reader, Writer, lane};
+use super::parts::{Reader, Writer, lane};
 
-use crate::support::{Mutants, caught, model, thread};
+use super::support::{Mutants, caught, model, thread};
 
 /// What the flusher does to a lane.
 #[derive(Clone, Copy)]

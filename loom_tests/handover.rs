@@ -1,9 +1,9 @@
 //! Hand-over: the lane of a thread that has ended goes, with its number, to another; the lane of
 //! a `Writer` to whom it is sent. The lane goes on where it was.
 
-use swaplane::internals::{Fences, Numbers, Queue};
+use super::parts::{Fences, Numbers, Queue};
 
-use crate::support::{Arc, Mutants, Mutex, caught, model, thread};
+use super::support::{Arc, Mutants, Mutex, caught, model, thread};
 
 /// Two threads that each push under the number they get, which may be the same.
 fn numbers(bound: Option<usize>, pushes: u32) {

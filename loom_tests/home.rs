@@ -1,9 +1,9 @@
 //! Batches come home: the flusher learns of it, one that it has given up is not mistaken for its
 //! successor, and every item is dropped once.
 
-use swaplane::internals::Home;
+use super::parts::Home;
 
-use crate::support::{Arc, Mutants, Mutex, caught, model, thread};
+use super::support::{Arc, Mutants, Mutex, caught, model, thread};
 
 fn rung(bound: Option<usize>) {
     model(bound, || {

@@ -1,9 +1,9 @@
 //! Late items, pushed where a thread has no lane: they come after all that their thread had pushed
 //! before, and the flusher learns of them.
 
-use swaplane::internals::{Fences, Queue};
+use super::parts::{Fences, Queue};
 
-use crate::support::{Mutants, caught, model, thread};
+use super::support::{Mutants, caught, model, thread};
 
 fn late(bound: Option<usize>, rounds: usize) {
     model(bound, move || {

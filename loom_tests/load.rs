@@ -1,9 +1,9 @@
 //! The size trigger: of the last report before a batch is full and the flusher's wish to be told,
 //! whichever comes second knows of the other.
 
-use swaplane::internals::{Fences, Queue};
+use super::parts::{Fences, Queue};
 
-use crate::support::{Mutants, caught, model, thread};
+use super::support::{Mutants, caught, model, thread};
 
 fn load(bound: Option<usize>, lanes: usize) {
     model(bound, move || {

@@ -3,7 +3,7 @@
 //! lets a load return.
 //!
 //! ```text
-//! RUSTFLAGS="--cfg swaplane_loom" cargo test --profile loom --test loom --target-dir target/loom
+//! RUSTFLAGS="--cfg swaplane_loom" cargo test --profile loom --lib loom_tests --target-dir target/loom
 //! ```
 //!
 //! Without that flag they run some hundred times on real threads, in plain `cargo test`.
@@ -43,7 +43,7 @@
 //!
 //! # Not proven here
 //! - The task of the flusher: timers, delivery, retry, and that it calls its collector and hears
-//!   its requests in the order in which the models do. `internals` is where they meet.
+//!   its requests in the order in which the models do. `parts` is where they meet.
 //! - `DashMap`. Its stand-in is a list for each shard, under a mutex also for readers.
 //! - `arc_swap`. Its stand-in is two relaxed accesses, so nothing leans on its orderings.
 //! - `membarrier(2)`. Models of pushes without fences (`Expedited`) take a compiler fence to be what
@@ -68,10 +68,13 @@ mod late;
 mod load;
 mod map;
 mod park;
+mod parts;
 mod recycle;
 mod shared;
 mod support;
 mod swap;
+#[cfg(swaplane_loom)]
+pub(crate) mod track;
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,10 +1,10 @@
 //! The map: an update lands in the active side or not at all, is delivered once and in the order of
 //! its key, versions never go backwards at the sink, and closing and parking miss nobody.
 
-use swaplane::internals::{MapFlusher, MapTraits, Parked, map};
-use swaplane::{Entry, Put};
+use super::parts::{MapFlusher, MapTraits, Parked, map};
+use crate::{Entry, Put};
 
-use crate::support::{Arc, Mutants, Mutex, caught, model, thread};
+use super::support::{Arc, Mutants, Mutex, caught, model, thread};
 
 const PLAIN: MapTraits = MapTraits {
     remember_versions: 0,

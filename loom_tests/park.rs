@@ -1,9 +1,9 @@
 //! Sleeping: once the flusher has parked, a push rings, and none before is missed. (A wake-up that
 //! is lost shows as a bell that is silent when all is over, not as a deadlock.)
 
-use swaplane::internals::{Fences, Parked, Queue};
+use super::parts::{Fences, Parked, Queue};
 
-use crate::support::{Mutants, caught, model, thread, yield_now};
+use super::support::{Mutants, caught, model, thread, yield_now};
 
 /// Whether the flusher, each time it wakes, lets pushes be silent again.
 #[derive(Clone, Copy, PartialEq)]

@@ -1,8 +1,8 @@
 //! Buffers that are used again, over several swaps: one is emptied only after its writer has left
 //! it and all of it is read.
 
-use crate::support::{Mutants, caught};
-use crate::swap::{swap, swapped};
+use super::support::{Mutants, caught};
+use super::swap::{swap, swapped};
 
 #[test]
 fn three_swaps() {

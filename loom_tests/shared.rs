@@ -1,9 +1,9 @@
 //! The shared lane: several threads push in turn, each under the lock; nothing is lost, and the
 //! order is that in which they had the lock.
 
-use swaplane::internals::{Fences, Queue};
+use super::parts::{Fences, Queue};
 
-use crate::support::{Mutants, caught, model, thread};
+use super::support::{Mutants, caught, model, thread};
 
 fn shared(bound: Option<usize>, fences: Fences, pushes: u32) {
     model(bound, move || {

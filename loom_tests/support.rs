@@ -13,7 +13,7 @@ mod imp {
 
     use std::panic::catch_unwind;
 
-    use swaplane::internals::with_mutant;
+    use crate::sync::with_mutant;
 
     /// Explores all executions, or those in which threads are preempted at most `bound` times.
     pub(crate) fn model(bound: Option<usize>, f: impl Fn() + Send + Sync + 'static) {

@@ -1,9 +1,9 @@
 //! The two buffers of a lane: what is pushed is taken once and in order, although the writer runs
 //! no fence and no read-modify-write, and is never waited for.
 
-use swaplane::internals::{Reader, Writer, lane};
+use super::parts::{Reader, Writer, lane};
 
-use crate::support::{Mutants, caught, model, thread};
+use super::support::{Mutants, caught, model, thread};
 
 /// Each chunk that is used up brings a swap, now that nothing is in its way.
 fn goes_on(writer: &Writer<u32>, reader: &mut Reader<u32>) {

@@ -201,8 +201,6 @@ mod capacity;
 mod error;
 mod flusher;
 mod hash;
-#[doc(hidden)]
-pub mod internals;
 mod lifecycle;
 mod map;
 mod panic;
@@ -213,6 +211,11 @@ mod sink;
 mod source;
 mod stats;
 mod sync;
+
+/// The models, with private access: run by loom, and on real threads.
+#[cfg(test)]
+#[path = "../loom_tests/main.rs"]
+mod loom_tests;
 
 pub use batch::{Batch, Reason};
 pub use builder::{Buffer, Builder};

@@ -138,7 +138,7 @@ pub(crate) trait Collect: Send + 'static {
 
 /// What came of an attempt to park.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parked {
+pub(crate) enum Parked {
     /// Nothing waits, and whoever pushes will ring.
     Idle,
     /// Something waits.

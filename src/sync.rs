@@ -4,20 +4,20 @@
 //! Both halves export the same names. The loom half is built with `--cfg swaplane_loom` only,
 //! and says of each stand-in what it keeps and what it leaves out.
 
-#[cfg(swaplane_loom)]
+#[cfg(all(test, swaplane_loom))]
 mod loom;
 mod mutant;
-#[cfg(not(swaplane_loom))]
+#[cfg(not(all(test, swaplane_loom)))]
 mod mutex;
-#[cfg(not(swaplane_loom))]
+#[cfg(not(all(test, swaplane_loom)))]
 mod std;
 
-#[cfg(swaplane_loom)]
+#[cfg(all(test, swaplane_loom))]
 pub(crate) use self::loom::*;
 pub(crate) use self::mutant::*;
-#[cfg(not(swaplane_loom))]
+#[cfg(not(all(test, swaplane_loom)))]
 pub(crate) use self::mutex::Mutex;
-#[cfg(not(swaplane_loom))]
+#[cfg(not(all(test, swaplane_loom)))]
 pub(crate) use self::std::*;
 /// For what no model runs: user code, closures, trait objects (which loom's cannot hold).
 pub(crate) use ::std::sync::{Arc as StdArc, mpsc};

@@ -1,6 +1,4 @@
 //! The extremes of batching: no delay, tiny batches, unlimited batches.
-#![cfg(not(swaplane_loom))]
-
 mod common;
 
 use std::time::Duration;

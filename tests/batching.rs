@@ -1,6 +1,4 @@
 //! When a batch leaves and how large it is: size, delay, request, close, adaptive.
-#![cfg(not(swaplane_loom))]
-
 mod common;
 
 use std::thread;

@@ -1,6 +1,4 @@
 //! Settings: the defaults, the bounds, and every violation named at once.
-#![cfg(not(swaplane_loom))]
-
 mod common;
 
 use std::time::Duration;

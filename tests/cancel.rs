@@ -1,6 +1,4 @@
 //! Cancellation: every public future dropped at every poll.
-#![cfg(not(swaplane_loom))]
-
 mod common;
 
 use std::future::Future;

@@ -1,6 +1,4 @@
 //! One batch on its way: attempts, timeouts, retries, and who has the items meanwhile.
-#![cfg(not(swaplane_loom))]
-
 mod common;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};

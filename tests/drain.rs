@@ -1,6 +1,4 @@
 //! The drain hook: at shutdown the sink may take everything that is left, in one batch.
-#![cfg(not(swaplane_loom))]
-
 mod common;
 
 use std::sync::{Arc, Mutex};

@@ -1,6 +1,4 @@
 //! C6: `flush` ends when everything pushed before is terminal, and says how that went.
-#![cfg(not(swaplane_loom))]
-
 mod common;
 
 use std::pin::pin;

@@ -1,6 +1,4 @@
 //! What may be pushed: any `Send` type of any size and alignment, and never printed.
-#![cfg(not(swaplane_loom))]
-
 mod common;
 
 use std::cell::Cell;

@@ -1,6 +1,4 @@
 //! Closing, the last handle, and sinks that use the queue they serve.
-#![cfg(not(swaplane_loom))]
-
 mod common;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};

@@ -1,6 +1,4 @@
 //! Nothing waits for a delay that it should not wait for. The delay is an hour here.
-#![cfg(not(swaplane_loom))]
-
 mod common;
 
 use std::cell::RefCell;

@@ -1,6 +1,4 @@
 //! What each operation of a map does to what is held, what it takes, and what is counted.
-#![cfg(not(swaplane_loom))]
-
 mod common;
 
 use std::collections::HashMap;

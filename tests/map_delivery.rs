@@ -1,6 +1,4 @@
 //! How entries leave a map: in which batches and order, and what becomes of them in the end.
-#![cfg(not(swaplane_loom))]
-
 mod common;
 
 use std::collections::HashSet;

@@ -1,6 +1,4 @@
 //! The memory of a map goes down again, counted by the allocator itself. Alone in its binary.
-#![cfg(not(swaplane_loom))]
-
 mod common;
 #[path = "common/counting.rs"]
 mod counting;

@@ -1,7 +1,5 @@
 //! C8: a panic in `Hash`, `Eq`, `Clone`, `Drop`, a merge or the sink reaches nobody but its caller,
 //! takes no other entry with it, and leaves no lock behind.
-#![cfg(not(swaplane_loom))]
-
 mod common;
 
 use std::hash::{Hash, Hasher};

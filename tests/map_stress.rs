@@ -1,7 +1,5 @@
 //! Many threads on few keys: at the end the sink has the last write of each key, all updates are
 //! accounted for, and everybody gets through.
-#![cfg(not(swaplane_loom))]
-
 mod common;
 
 use std::collections::HashMap;

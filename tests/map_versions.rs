@@ -1,7 +1,5 @@
 //! M1: the version of a key never goes back while an earlier one is held or on its way to the sink,
 //! nor later where versions are remembered.
-#![cfg(not(swaplane_loom))]
-
 mod common;
 
 use common::{

@@ -1,6 +1,4 @@
 //! Allocations and memory, counted by the allocator itself.
-#![cfg(not(swaplane_loom))]
-
 #[path = "common/counting.rs"]
 mod counting;
 

@@ -1,6 +1,4 @@
 //! C4: one thread, one writer and one key each keep their order, whatever the sink does.
-#![cfg(not(swaplane_loom))]
-
 mod common;
 
 use std::sync::{Arc, Mutex};

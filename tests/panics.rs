@@ -1,6 +1,4 @@
 //! C8: a panic in the sink, in a closure or in an item's `Drop` reaches nobody else.
-#![cfg(not(swaplane_loom))]
-
 mod common;
 
 use std::fmt;

@@ -1,6 +1,4 @@
 //! The way in: what a push accepts, what it refuses, and what its errors give back.
-#![cfg(not(swaplane_loom))]
-
 mod common;
 
 use std::collections::HashSet;

@@ -1,6 +1,4 @@
 //! Waiting for room: permits, turns, and those who give up.
-#![cfg(not(swaplane_loom))]
-
 mod common;
 
 use std::future::Future;

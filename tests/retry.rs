@@ -1,6 +1,4 @@
 //! When a failed batch goes again, and when it is given up.
-#![cfg(not(swaplane_loom))]
-
 mod common;
 
 use std::sync::{Arc, Mutex};

@@ -1,6 +1,4 @@
 //! Where the queue runs, where it is used from, and what happens when its runtime goes first.
-#![cfg(not(swaplane_loom))]
-
 mod common;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,6 +1,4 @@
 //! C7: one deadline for all of it, a report that adds up, and the leftovers to one caller.
-#![cfg(not(swaplane_loom))]
-
 mod common;
 
 use std::pin::pin;

@@ -1,6 +1,4 @@
 //! The kinds of sinks there are, and the errors they give.
-#![cfg(not(swaplane_loom))]
-
 mod common;
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};

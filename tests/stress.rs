@@ -1,6 +1,4 @@
 //! Everything at once, with a ledger: each accepted item comes to exactly one end.
-#![cfg(not(swaplane_loom))]
-
 mod common;
 
 use std::ops::ControlFlow;

@@ -1,6 +1,4 @@
 //! Threads that come and go: destructors that push, and a hundred thousand short lives.
-#![cfg(not(swaplane_loom))]
-
 mod common;
 
 use std::cell::RefCell;

@@ -1,7 +1,5 @@
 //! How often the flusher wakes, counted by its runtime. Lanes hold credits here that they leased
 //! behind full batches, so that what they report blurs.
-#![cfg(not(swaplane_loom))]
-
 mod common;
 
 use std::sync::Arc;

@@ -138,6 +138,7 @@ impl Credits {
     }
 
     /// Credits that nobody has.
+    #[cfg(test)]
     pub(crate) fn free(&self) -> usize {
         self.pool.available_permits()
     }

@@ -3,7 +3,7 @@
 
 pub(crate) use imp::{Exclusive, Shards};
 
-#[cfg(not(swaplane_loom))]
+#[cfg(not(all(test, swaplane_loom)))]
 mod imp {
     use std::fmt;
 
@@ -130,7 +130,7 @@ mod imp {
     }
 }
 
-#[cfg(swaplane_loom)]
+#[cfg(all(test, swaplane_loom))]
 mod imp {
     use std::fmt;
 

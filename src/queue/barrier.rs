@@ -17,7 +17,7 @@ use crate::sync::{broken, fence, full};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Barrier {
     /// `membarrier(2)`, private and expedited.
-    #[cfg(any(swaplane_loom, all(target_os = "linux", not(miri))))]
+    #[cfg(any(all(test, swaplane_loom), all(target_os = "linux", not(miri))))]
     Membarrier,
     /// A fence here and one in each push.
     Fence,
@@ -26,7 +26,7 @@ pub(crate) enum Barrier {
 impl Barrier {
     /// The best that there is.
     pub(crate) fn new() -> Self {
-        #[cfg(all(target_os = "linux", not(miri), not(swaplane_loom)))]
+        #[cfg(all(target_os = "linux", not(miri), not(all(test, swaplane_loom))))]
         if membarrier::register() {
             return Self::Membarrier;
         }
@@ -43,10 +43,10 @@ impl Barrier {
     // `LaneWriter::enter`.
     pub(crate) fn heavy(self) {
         match self {
-            #[cfg(all(target_os = "linux", not(miri), not(swaplane_loom)))]
+            #[cfg(all(target_os = "linux", not(miri), not(all(test, swaplane_loom))))]
             Self::Membarrier => membarrier::run(),
             // A fence here too: with it models have both kinds. See `sync::compiler_fence`.
-            #[cfg(swaplane_loom)]
+            #[cfg(all(test, swaplane_loom))]
             Self::Membarrier => Self::Fence.heavy(),
             Self::Fence if broken("barrier: no fence") => {}
             Self::Fence => fence(full("barrier: weak fence")),
@@ -54,7 +54,7 @@ impl Barrier {
     }
 }
 
-#[cfg(all(target_os = "linux", not(miri), not(swaplane_loom)))]
+#[cfg(all(target_os = "linux", not(miri), not(all(test, swaplane_loom))))]
 mod membarrier {
     use crate::sync::Ordering::{Relaxed, SeqCst};
     use std::time::Duration;

@@ -26,7 +26,7 @@ struct Free {
 
 /// Proof of being the one thread that has this number now; it cannot leave the thread.
 #[derive(Debug)]
-pub struct Index {
+pub(crate) struct Index {
     number: u32,
     not_send: PhantomData<*const ()>,
 }
@@ -71,7 +71,7 @@ impl Drop for Guard {
 }
 
 impl Numbers {
-    #[cfg(not(swaplane_loom))]
+    #[cfg(not(all(test, swaplane_loom)))]
     pub(crate) const fn new() -> Self {
         Self(Mutex::new(Free {
             given_back: BinaryHeap::new(),
@@ -79,7 +79,7 @@ impl Numbers {
         }))
     }
 
-    #[cfg(swaplane_loom)]
+    #[cfg(all(test, swaplane_loom))]
     pub(crate) fn new() -> Self {
         Self(Mutex::new(Free {
             given_back: BinaryHeap::new(),
@@ -144,7 +144,7 @@ impl Index {
     /// Keeps something in place of what was kept before, until the number is given back. Under loom
     /// all threads are one, and nothing is kept.
     pub(crate) fn keep(&self, whose: NonZeroU64, kept: *const ()) {
-        if !cfg!(swaplane_loom) {
+        if !cfg!(all(test, swaplane_loom)) {
             KEPT.set((whose.get(), kept));
         }
     }

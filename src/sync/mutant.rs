@@ -45,16 +45,16 @@ pub(crate) fn torn(
 
 /// Whether the mutant of this name is alive: always `false`, and gone from the machine code,
 /// outside loom.
-#[cfg(not(swaplane_loom))]
+#[cfg(not(all(test, swaplane_loom)))]
 #[inline(always)]
 pub(crate) const fn broken(_mutant: &'static str) -> bool {
     false
 }
 
-#[cfg(swaplane_loom)]
+#[cfg(all(test, swaplane_loom))]
 pub(crate) use alive::{broken, with_mutant};
 
-#[cfg(swaplane_loom)]
+#[cfg(all(test, swaplane_loom))]
 mod alive {
     //! Which mutant is alive. loom runs all threads of a model on the one that checks it, so
     //! a thread-local serves, and test threads do not disturb each other.

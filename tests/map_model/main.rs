@@ -3,8 +3,6 @@
 //! The model knows what each call said and what each attempt did. Of the map it assumes only that an
 //! entry leaves for good once: it may be on its way before the sink has it, but not before a batch
 //! left or was asked for; and what is on its way nothing touches.
-#![cfg(not(swaplane_loom))]
-
 #[path = "../common/mod.rs"]
 mod common;
 mod model;

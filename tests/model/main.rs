@@ -2,8 +2,6 @@
 //!
 //! The model knows the settings, what each push said and what each attempt did; from that it says
 //! what must have ended how and when, who waits, and what may not be waiting any more.
-#![cfg(not(swaplane_loom))]
-
 #[path = "../common/mod.rs"]
 mod common;
 mod replay;

@@ -2,7 +2,7 @@
 
 pub(super) use imp::Published;
 
-#[cfg(not(swaplane_loom))]
+#[cfg(not(all(test, swaplane_loom)))]
 mod imp {
     use crate::sync::Arc;
 
@@ -28,7 +28,7 @@ mod imp {
     }
 }
 
-#[cfg(swaplane_loom)]
+#[cfg(all(test, swaplane_loom))]
 mod imp {
     use crate::sync::Ordering;
     use std::marker::PhantomData;

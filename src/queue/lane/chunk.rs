@@ -23,12 +23,20 @@ use crate::sync::{AtomicPtr, UnsafeCell, broken};
 pub(super) type Slot<T> = UnsafeCell<MaybeUninit<T>>;
 
 /// A lane that has never held much is this small.
-const FIRST_CHUNK_BYTES: usize = if cfg!(swaplane_loom) { 0 } else { 512 };
+const FIRST_CHUNK_BYTES: usize = if cfg!(all(test, swaplane_loom)) {
+    0
+} else {
+    512
+};
 /// Chunks double up to this size, which leaves room for both buffers in a usual L2 cache.
-const LARGEST_CHUNK_BYTES: usize = if cfg!(swaplane_loom) { 4 } else { 128 * 1024 };
+const LARGEST_CHUNK_BYTES: usize = if cfg!(all(test, swaplane_loom)) {
+    4
+} else {
+    128 * 1024
+};
 /// Whatever its size in bytes, a chunk has room for this many items (models use two; and four
 /// for the second chunk where items are bytes).
-const FEWEST_SLOTS: usize = if cfg!(swaplane_loom) { 2 } else { 1 };
+const FEWEST_SLOTS: usize = if cfg!(all(test, swaplane_loom)) { 2 } else { 1 };
 /// Items without a size would fit a chunk without end.
 const MOST_SLOTS: usize = 1 << 16;
 
@@ -46,8 +54,8 @@ pub(super) struct Chunk<T> {
     /// Where the next one hangs.
     pub(super) end: Link<T>,
     slots: Box<[Slot<T>]>,
-    #[cfg(swaplane_loom)]
-    life: super::grave::Life,
+    #[cfg(all(test, swaplane_loom))]
+    life: crate::loom_tests::track::Tracked,
 }
 
 /// One of the two buffers of a lane.
@@ -67,8 +75,8 @@ impl<T> Chunk<T> {
         Box::into_raw(Box::new(Self {
             end: Link::new(),
             slots,
-            #[cfg(swaplane_loom)]
-            life: super::grave::Life::begin(),
+            #[cfg(all(test, swaplane_loom))]
+            life: crate::loom_tests::track::Tracked::begin(),
         }))
     }
 
@@ -76,17 +84,17 @@ impl<T> Chunk<T> {
     /// It comes from `with_slots`, and nobody else can reach it any more.
     unsafe fn free(chunk: *mut Self) {
         // SAFETY: the caller's promise.
-        #[cfg(not(swaplane_loom))]
+        #[cfg(not(all(test, swaplane_loom)))]
         drop(unsafe { Box::from_raw(chunk) });
         // Models check that promise, and keep the memory so that they can.
-        #[cfg(swaplane_loom)]
+        #[cfg(all(test, swaplane_loom))]
         {
             // SAFETY: the memory is kept until the end.
             let dead = unsafe { Self::at(chunk) };
             dead.life.end();
             dead.end.entered.with_mut(|_| ());
             dead.slots.iter().for_each(|slot| slot.with_mut(|_| ()));
-            super::grave::keep(chunk);
+            crate::loom_tests::track::keep(chunk);
         }
     }
 
@@ -97,7 +105,7 @@ impl<T> Chunk<T> {
         debug_assert!(!chunk.is_null(), "no chunk where one must be");
         // SAFETY: the caller's promise.
         let chunk = unsafe { &*chunk };
-        #[cfg(swaplane_loom)]
+        #[cfg(all(test, swaplane_loom))]
         chunk.life.check();
         chunk
     }

@@ -66,7 +66,8 @@ impl<T> LaneReader<T> {
         });
     }
 
-    /// Which of the two buffers is the active one; for models.
+    /// Which of the two buffers is the active one.
+    #[cfg(test)]
     pub(crate) fn active(&self) -> usize {
         // SAFETY: `reading` is this end's alone.
         self.lane

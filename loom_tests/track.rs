@@ -7,61 +7,61 @@ use std::cell::{Cell, RefCell};
 use crate::sync::global;
 
 global! {
-    static GRAVE: Grave = Grave::default();
+    static CHUNKS: Chunks = Chunks::default();
 }
 
 /// Of one execution of a model; loom drops it at the end.
 #[derive(Default)]
-struct Grave {
+struct Chunks {
     alive: Cell<usize>,
-    dead: RefCell<Vec<Dead>>,
+    freed: RefCell<Vec<Freed>>,
 }
 
 /// A chunk, of items of whatever type, and what gives its memory back.
-struct Dead {
+struct Freed {
     chunk: *mut (),
     free: unsafe fn(*mut ()),
 }
 
-pub(super) struct Life(Cell<bool>);
+pub(crate) struct Tracked(Cell<bool>);
 
-impl Life {
-    pub(super) fn begin() -> Self {
-        GRAVE.alive.set(GRAVE.alive.get() + 1);
+impl Tracked {
+    pub(crate) fn begin() -> Self {
+        CHUNKS.alive.set(CHUNKS.alive.get() + 1);
         Self(Cell::new(true))
     }
 
-    pub(super) fn check(&self) {
+    pub(crate) fn check(&self) {
         assert!(self.0.get(), "a chunk is used after it was freed");
     }
 
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         assert!(self.0.replace(false), "a chunk is freed twice");
-        GRAVE.alive.set(GRAVE.alive.get() - 1);
+        CHUNKS.alive.set(CHUNKS.alive.get() - 1);
     }
 }
 
 /// Keeps the memory of a chunk that has been freed.
-pub(super) fn keep<C>(chunk: *mut C) {
+pub(crate) fn keep<C>(chunk: *mut C) {
     unsafe fn free<C>(chunk: *mut ()) {
-        // SAFETY: it was boxed, is in the list once (`Life::end`), and the list is over.
+        // SAFETY: it was boxed, is in the list once (`Tracked::end`), and the list is over.
         drop(unsafe { Box::from_raw(chunk.cast::<C>()) });
     }
-    GRAVE.dead.borrow_mut().push(Dead {
+    CHUNKS.freed.borrow_mut().push(Freed {
         chunk: chunk.cast(),
         free: free::<C>,
     });
 }
 
-impl Drop for Grave {
+impl Drop for Chunks {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // Threads that never ended may still hold pointers.
             return;
         }
-        for dead in self.dead.take() {
+        for freed in self.freed.take() {
             // SAFETY: all threads of the model have ended.
-            unsafe { (dead.free)(dead.chunk) };
+            unsafe { (freed.free)(freed.chunk) };
         }
         assert_eq!(self.alive.get(), 0, "chunks were not freed");
     }
