@@ -37,11 +37,11 @@ impl Way {
         match self {
             Self::Push | Self::Funded => note(item, lane.push(queue, item).is_ok()),
             Self::Prepaid => note(item, lane.push_prepaid(queue, item).is_ok()),
-            Self::Late => note(item, queue.push_late(item).is_ok()),
+            Self::Late => note(item, queue.push_fallback(item).is_ok()),
             Self::Around => {
                 let mut inner = false;
                 let push = || inner = lane.push(queue, item + 1).is_ok();
-                let outer = lane.push_around(item, push);
+                let outer = lane.push_around(queue, item, push);
                 note(item, outer);
                 note(item + 1, inner);
             }
@@ -82,11 +82,23 @@ fn close(bound: Option<usize>, fences: Fences, way: Way, pushes: u32) {
         let refused = lane.push(&queue, 0).unwrap_err();
         assert!(refused.is_closed());
         assert!(!queue.close());
+        lane.retire(&queue);
+        assert_eq!(queue.backlog(), 0, "nothing is held");
     });
 }
 
 /// A flusher that hears of it, and swaps meanwhile.
 fn heard(bound: Option<usize>, fences: Fences, ready: u32, pushes: u32) {
+    noticed(bound, fences, ready, pushes, Queue::close);
+}
+
+fn noticed(
+    bound: Option<usize>,
+    fences: Fences,
+    ready: u32,
+    pushes: u32,
+    close: fn(&Queue<u32>) -> bool,
+) {
     model(bound, move || {
         let queue = Queue::new(64, 64, fences);
         let mut flusher = queue.flusher();
@@ -94,7 +106,7 @@ fn heard(bound: Option<usize>, fences: Fences, ready: u32, pushes: u32) {
         (1..=ready).for_each(|item| lane.push(&queue, item).unwrap());
         let closer = thread::spawn({
             let queue = queue.clone();
-            move || queue.close()
+            move || close(&queue)
         });
         let writer = thread::spawn({
             let queue = queue.clone();
@@ -105,14 +117,14 @@ fn heard(bound: Option<usize>, fences: Fences, ready: u32, pushes: u32) {
                 (lane, accepted)
             }
         });
-        let mut taken = flusher.cut(100);
+        let mut taken = flusher.collect(100);
         let mut over = false;
-        if flusher.hear().1 {
+        if flusher.take_requests().1 {
             taken.extend(last_collection(&mut flusher));
             over = true;
         }
         assert!(closer.join().unwrap());
-        if !over && flusher.hear().1 {
+        if !over && flusher.take_requests().1 {
             taken.extend(last_collection(&mut flusher));
         }
         let (lane, accepted) = writer.join().unwrap();
@@ -154,6 +166,19 @@ fn heard_by_the_flusher() {
     heard(Some(2), Fences::Expedited, 2, 2);
 }
 
+/// A shutdown closes and leaves its request in one step.
+fn shut_down(bound: Option<usize>) {
+    noticed(bound, Fences::Each, 0, 1, |queue| {
+        queue.shut_down();
+        true
+    });
+}
+
+#[test]
+fn by_a_shutdown() {
+    shut_down(Some(3));
+}
+
 fn push() {
     close(None, Fences::Each, Way::Funded, 1);
 }
@@ -180,23 +205,24 @@ fn swap() {
 
 pub(crate) const MUTANTS: Mutants = &[
     ("lane: closed ignored", push),
-    ("lane: not marked", push),
-    ("lane: no fence after the mark", push),
-    ("lane: weak fence after the mark", push),
-    ("lane: no compiler fence after the mark", fast_push),
-    ("lane: no compiler fence after the mark", prepaid_push),
-    ("lane: not marked", fast_push),
-    ("lane: not marked", prepaid_push),
+    ("lane: not set busy", push),
+    ("lane: no fence after busy", push),
+    ("lane: weak fence after busy", push),
+    ("lane: no compiler fence after busy", fast_push),
+    ("lane: no compiler fence after busy", prepaid_push),
+    ("lane: not set busy", fast_push),
+    ("lane: not set busy", prepaid_push),
+    ("store: prepaid push not reported", prepaid_push),
     ("lane: busy cleared", push),
     ("lane: busy read", push),
     ("barrier: no fence", push),
     ("barrier: weak fence", push),
     ("collect: busy ignored", push),
-    ("lane: pushed while inside", nested_push),
-    ("late: closed ignored", late_push),
+    ("lane: pushed within a slow push", nested_push),
+    ("fallback: closed ignored", late_push),
     ("lane: raised in two steps", swap),
     ("lane: generation in two steps", swap),
-    ("close: noted before it is raised", swap),
+    ("close: requested before the store is closed", swap),
 ];
 
 #[test]

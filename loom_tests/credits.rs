@@ -1,7 +1,8 @@
 //! Capacity: never more is held than there are credits, none is lost, few lie idle; and whoever is
 //! refused or waits makes the flusher make room.
 
-use super::parts::{Credits, Fences, Queue};
+use super::parts::{Fences, Queue};
+use crate::capacity::credits::Credits;
 
 use super::support::{Arc, Mutants, block_on, caught, model, thread};
 
@@ -19,10 +20,10 @@ fn held(bound: Option<usize>, capacity: usize, pushes: u32) {
                 accepted
             })
         });
-        let first = flusher.cut(100).len();
+        let first = flusher.collect(100).len();
         assert!(first <= capacity);
         queue.give_back(first);
-        let second = flusher.cut(100).len();
+        let second = flusher.collect(100).len();
         assert!(second <= capacity);
         let accepted: usize = threads.map(|thread| thread.join().unwrap()).iter().sum();
         assert!(accepted <= first + capacity);
@@ -62,10 +63,10 @@ fn refused(bound: Option<usize>) {
                 lane.push(&queue, 2).is_err()
             }
         });
-        let pressed = flusher.is_pressed();
-        assert!(!pressed || flusher.available() == 1);
+        let room_requested = flusher.is_room_requested();
+        assert!(!room_requested || flusher.available() == 1);
         assert!(thread.join().unwrap());
-        assert!(pressed || flusher.rung());
+        assert!(room_requested || flusher.was_woken());
     });
 }
 
@@ -76,7 +77,7 @@ fn waiting(bound: Option<usize>) {
         let flusher = queue.flusher();
         queue.push_shared(1).unwrap();
         queue.push_shared(2).unwrap_err();
-        assert!(flusher.rung() && flusher.is_pressed());
+        assert!(flusher.was_woken() && flusher.is_room_requested());
         let thread = thread::spawn({
             let queue = queue.clone();
             move || {
@@ -87,10 +88,13 @@ fn waiting(bound: Option<usize>) {
                 waits
             }
         });
-        flusher.relieve();
-        let pressed = flusher.is_pressed();
+        flusher.clear_room_request();
+        let room_requested = flusher.is_room_requested();
         let waits = thread.join().unwrap();
-        assert!(pressed || flusher.rung(), "nobody makes room for who waits");
+        assert!(
+            room_requested || flusher.was_woken(),
+            "nobody makes room for who waits"
+        );
         queue.give_back(1);
         assert!(block_on(waits));
     });
@@ -164,13 +168,13 @@ fn waiter() {
 }
 
 pub(crate) const MUTANTS: Mutants = &[
-    ("credit: none needed", full),
-    ("credit: no allowance", leases),
-    ("credit: allowance in two steps", leases),
-    ("press", refusal),
-    ("press: read", refusal),
-    ("press", waiter),
-    ("press: relieved by a plain store", waiter),
+    ("credits: none needed", full),
+    ("credits: no allowance", leases),
+    ("credits: allowance in two steps", leases),
+    ("room: requested", refusal),
+    ("room: request read", refusal),
+    ("room: requested", waiter),
+    ("room: request cleared by a plain store", waiter),
 ];
 
 #[test]

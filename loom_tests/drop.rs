@@ -67,15 +67,15 @@ fn queue_left(bound: Option<usize>) {
                 // Those that come back are dropped with the error.
                 let push = |item| lane.push(&queue, item).is_ok();
                 push(Item(0, ledger));
-                lane.push_around(Item(2, ledger), || {
+                lane.push_around(&queue, Item(2, ledger), || {
                     push(inner);
                 });
                 lane.retire(&queue);
                 queue.push_shared(Item(3, ledger)).is_ok()
             }
         });
-        let taken = flusher.cut(1);
-        flusher.bury();
+        let taken = flusher.collect(1);
+        flusher.reap();
         queue.close();
         drop((queue, flusher));
         thread.join().unwrap();
@@ -106,7 +106,7 @@ fn swapped() {
 
 pub(crate) const MUTANTS: Mutants = &[
     ("lane: unread items forgotten", swapped),
-    ("buffer: spares forgotten", swapped),
+    ("chunk: spares forgotten", swapped),
 ];
 
 #[test]

@@ -20,8 +20,8 @@ fn own(bound: Option<usize>) {
                 queue.flush().is_some()
             }
         });
-        let mut taken = flusher.cut(1);
-        let (flushes, _) = flusher.hear();
+        let mut taken = flusher.collect(1);
+        let (flushes, _) = flusher.take_requests();
         taken.extend(flusher.collect_all());
         assert!(flushes == 0 || taken.len() == 3);
         assert!(thread.join().unwrap());
@@ -48,7 +48,7 @@ fn of_another(bound: Option<usize>) {
                 done.then(|| queue.flush())
             }
         });
-        let (flushes, _) = flusher.hear();
+        let (flushes, _) = flusher.take_requests();
         let taken = flusher.collect_all();
         assert!(flushes == 0 || taken == [1]);
         pusher.join().unwrap();
@@ -65,7 +65,7 @@ fn unanswered(bound: Option<usize>) {
             let queue = queue.clone();
             move || queue.flush()
         });
-        let (flushes, _) = flusher.hear();
+        let (flushes, _) = flusher.take_requests();
         flusher.end();
         let answer = thread.join().unwrap();
         // What was heard is answered by the flusher's task; here it is dropped.
@@ -97,8 +97,8 @@ fn ending() {
 }
 
 pub(crate) const MUTANTS: Mutants = &[
-    ("collect: newborn lanes not met", own_small),
-    ("request: noted after the end", ending),
+    ("collect: new lanes not adopted", own_small),
+    ("request: taken after the end", ending),
 ];
 
 #[test]

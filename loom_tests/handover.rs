@@ -1,14 +1,15 @@
 //! Hand-over: the lane of a thread that has ended goes, with its number, to another; the lane of
 //! a `Writer` to whom it is sent. The lane goes on where it was.
 
-use super::parts::{Fences, Numbers, Queue};
+use super::parts::{Fences, Queue};
+use crate::queue::threads::Indices;
 
 use super::support::{Arc, Mutants, Mutex, caught, model, thread};
 
 /// Two threads that each push under the number they get, which may be the same.
 fn numbers(bound: Option<usize>, pushes: u32) {
     model(bound, move || {
-        let numbers = Arc::new(Numbers::new());
+        let numbers = Arc::new(Indices::new());
         let queue = Queue::new(64, 64, Fences::None);
         let mut flusher = queue.flusher();
         let threads = [10, 20].map(|first| {
@@ -21,7 +22,7 @@ fn numbers(bound: Option<usize>, pushes: u32) {
                 numbers.give_back(me);
             })
         });
-        let mut taken = flusher.cut(100);
+        let mut taken = flusher.collect(100);
         for thread in threads {
             thread.join().unwrap();
         }
@@ -34,25 +35,25 @@ fn numbers(bound: Option<usize>, pushes: u32) {
     });
 }
 
-/// A lane that is left in a place where another thread finds it, or not.
+/// A lane that is left in a state where another thread finds it, or not.
 fn sent(bound: Option<usize>) {
     model(bound, || {
         let queue = Queue::new(64, 64, Fences::None);
         let mut flusher = queue.flusher();
-        let place = Arc::new(Mutex::new(None));
+        let state = Arc::new(Mutex::new(None));
         let threads = [true, false].map(|first| {
-            let (queue, place) = (queue.clone(), place.clone());
+            let (queue, state) = (queue.clone(), state.clone());
             thread::spawn(move || {
                 let lane = if first {
                     Some(queue.lane())
                 } else {
-                    place.lock().unwrap().take()
+                    state.lock().unwrap().take()
                 };
                 let Some(lane) = lane else { return 0 };
                 lane.push(&queue, if first { 1 } else { 3 }).unwrap();
                 if first {
                     lane.push(&queue, 2).unwrap();
-                    *place.lock().unwrap() = Some(lane);
+                    *state.lock().unwrap() = Some(lane);
                     2
                 } else {
                     lane.retire(&queue);
@@ -60,11 +61,11 @@ fn sent(bound: Option<usize>) {
                 }
             })
         });
-        let mut taken = flusher.cut(100);
-        flusher.bury();
+        let mut taken = flusher.collect(100);
+        flusher.reap();
         let pushed: u32 = threads.map(|thread| thread.join().unwrap()).iter().sum();
         taken.extend(flusher.collect_all());
-        flusher.bury();
+        flusher.reap();
         assert_eq!(taken, Vec::from_iter(1..=pushed));
         assert_eq!(queue.accepted(), u64::from(pushed));
     });
@@ -84,7 +85,7 @@ fn one_push_each() {
     numbers(Some(2), 1);
 }
 
-pub(crate) const MUTANTS: Mutants = &[("numbers: one for two threads", one_push_each)];
+pub(crate) const MUTANTS: Mutants = &[("threads: one index for two threads", one_push_each)];
 
 #[test]
 fn mutants() {

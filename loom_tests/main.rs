@@ -14,15 +14,15 @@
 //! | `grow` | the same across chunks, with spare ones, and while the flusher frees what is unused |
 //! | `handover` | the same when a lane goes to another thread, with its number or as a `Writer` |
 //! | `shared` | the same for two threads in the shared lane |
-//! | `late` | late items come after what their thread had pushed before, and ring |
+//! | `fallback` | late items come after what their thread had pushed before, and ring |
 //! | `close` | `Ok` if and only if the last collection has the item; nothing is accepted once `close()` has returned; so too with a swap under way |
 //! | `park` | after `park()` said "idle" a push rings, and none before is missed |
-//! | `birth` | both for lanes born meanwhile; a lane is forgotten only when gone and empty; what was accepted adds up |
+//! | `register` | both for lanes born meanwhile; a lane is forgotten only when gone and empty; what was accepted adds up |
 //! | `flush` | what was pushed before `flush()` is in the collection that follows; every call is answered |
-//! | `load` | a full batch is told, or seen |
+//! | `backlog` | a full batch is told, or seen |
 //! | `credits` | no more is held than the capacity, no credit is lost, few lie idle; who is refused or waits is heard |
 //! | `map` | an update is in the active side or nowhere, delivered once and in the order of its key, also across two swaps; versions never go backwards; what is on its way is found; removal, closing and parking miss nobody |
-//! | `home` | a batch comes home, rings, and is not mistaken for another |
+//! | `lease` | a batch comes lease, rings, and is not mistaken for another |
 //! | `drop` | every item is dropped once and every chunk freed once, and never used after that, whatever is left behind |
 //!
 //! # Mutants
@@ -56,20 +56,20 @@
 //!   models claim numbers and give them back as those do.
 //! - Counters that wrap around.
 
-mod birth;
+mod backlog;
 mod close;
 mod credits;
 mod drop;
+mod fallback;
 mod flush;
 mod grow;
 mod handover;
-mod home;
-mod late;
-mod load;
+mod lease;
 mod map;
 mod park;
 mod parts;
 mod recycle;
+mod register;
 mod shared;
 mod support;
 mod swap;
@@ -102,16 +102,15 @@ fn every_mutant_has_a_model() {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     named_in(&sources, &mut named);
     let caught = [
-        birth::MUTANTS,
+        register::MUTANTS,
         close::MUTANTS,
         credits::MUTANTS,
         drop::MUTANTS,
         flush::MUTANTS,
         grow::MUTANTS,
         handover::MUTANTS,
-        home::MUTANTS,
-        late::MUTANTS,
-        load::MUTANTS,
+        lease::MUTANTS,
+        backlog::MUTANTS,
         map::MUTANTS,
         park::MUTANTS,
         recycle::MUTANTS,

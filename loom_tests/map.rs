@@ -1,7 +1,8 @@
 //! The map: an update lands in the active side or not at all, is delivered once and in the order of
 //! its key, versions never go backwards at the sink, and closing and parking miss nobody.
 
-use super::parts::{MapFlusher, MapTraits, Parked, map};
+use super::parts::{MapFlusher, MapTraits, map};
+use crate::source::Parked;
 use crate::{Entry, Put};
 
 use super::support::{Arc, Mutants, Mutex, caught, model, thread};
@@ -252,7 +253,7 @@ fn park(bound: Option<usize>) {
         let parked = flusher.park();
         thread.join().unwrap();
         assert!(
-            parked == Parked::Found || flusher.rung(),
+            parked == Parked::Found || flusher.was_woken(),
             "the flusher sleeps while an entry waits"
         );
     });
@@ -344,13 +345,13 @@ pub(crate) const MUTANTS: Mutants = &[
     ("map: published relaxed", swapped),
     ("map: active read relaxed", swapped),
     ("map: nowhere for a moment", swapped),
-    ("map: looked behind in the wrong order", swapped),
+    ("map: in flight looked up in the wrong order", swapped),
     ("map: swapped in before it is terminal", another_waits),
     ("map: forgotten before it is remembered", delivered),
     ("map: an empty swap is never over", removed),
     ("map: closed ignored", closed),
-    ("map: closed without a visit", closed),
-    ("map: parked without a visit", parked),
+    ("map: closed without synchronizing", closed),
+    ("map: parked without synchronizing", parked),
 ];
 
 #[test]

@@ -1,7 +1,8 @@
 //! Sleeping: once the flusher has parked, a push rings, and none before is missed. (A wake-up that
-//! is lost shows as a bell that is silent when all is over, not as a deadlock.)
+//! is lost shows as a wakeup that is silent when all is over, not as a deadlock.)
 
-use super::parts::{Fences, Parked, Queue};
+use super::parts::{Fences, Queue};
+use crate::source::Parked;
 
 use super::support::{Mutants, caught, model, thread, yield_now};
 
@@ -26,14 +27,14 @@ fn park(bound: Option<usize>, fences: Fences, flag: Flag, lanes: u32, ready: u32
         let mut taken = 0;
         loop {
             match flusher.park() {
-                Parked::Idle if !flusher.rung() => break,
+                Parked::Idle if !flusher.was_woken() => break,
                 Parked::Idle | Parked::Found => {}
                 Parked::Busy => yield_now(),
             }
-            taken += flusher.cut(100).len();
+            taken += flusher.collect(100).len();
             if flag == Flag::ComesDown {
                 flusher.unpark();
-                taken += flusher.cut(100).len();
+                taken += flusher.collect(100).len();
             }
         }
         // Asleep.
@@ -42,7 +43,7 @@ fn park(bound: Option<usize>, fences: Fences, flag: Flag, lanes: u32, ready: u32
         }
         let all = (lanes * (ready + pushes)) as usize;
         assert!(
-            taken == all || flusher.rung(),
+            taken == all || flusher.was_woken(),
             "the flusher sleeps on {}",
             all - taken
         );
@@ -89,9 +90,9 @@ pub(crate) const MUTANTS: Mutants = &[
     ("collect: busy ignored", one_push),
     ("barrier: no fence", one_push),
     ("barrier: weak fence", one_push),
-    ("lane: no fence after the mark", one_push),
-    ("lane: weak fence after the mark", one_push),
-    ("lane: no compiler fence after the mark", fast_push),
+    ("lane: no fence after busy", one_push),
+    ("lane: weak fence after busy", one_push),
+    ("lane: no compiler fence after busy", fast_push),
     ("lane: busy cleared", one_push),
     ("lane: busy read", one_push),
     ("lane: lowered in two steps", restless),

@@ -1,9 +1,8 @@
-//! What the models run: thin handles on the private parts of the queue.
+//! What the models run: thin handles on the private parts of a queue and of a map.
 //!
-//! The flusher's task is not among them, since it has a clock and a runtime. Models play its
-//! part with its collector and its list of requests, in the order in which it uses them.
+//! The flusher's task is not among them, since it has a clock and a runtime. Models play its part
+//! with its collector and its list of requests, in the order in which it uses them.
 
-use std::future::Future;
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -13,28 +12,29 @@ use tokio::sync::oneshot::error::TryRecvError;
 
 use crate::batch::{Batch, Content, Reason, Ticket};
 use crate::capacity::Shape;
-use crate::capacity::credits;
 use crate::error::PushError;
 use crate::flusher::request::{Flushed, Requests};
 use crate::flusher::{Core, Shared};
-use crate::map::entry::{Entries, Entry};
-use crate::map::store::Traits;
+use crate::map::entry::Entry;
+use crate::map::store::MapOptions;
 use crate::queue::barrier::Barrier;
 use crate::queue::collect::Collector;
 use crate::queue::lane::{self, LaneReader, LaneWriter};
-use crate::queue::store::Partitions;
-use crate::queue::threads;
-use crate::settings::Config;
-use crate::source::{Collect, Cuts, Source};
+use crate::queue::store::{Credit, Store};
+use crate::queue::threads::ThreadIndex;
+use crate::settings::Settings;
+use crate::source::{BatchFiller, Collect, Parked, Source};
 use crate::stats::Counters;
 use crate::sync::{Arc, Notify};
 
-pub(crate) use crate::queue::threads::Index;
-pub(crate) use crate::source::Parked;
+fn was_woken(wakeup: &Notify) -> bool {
+    let woken = pin!(wakeup.notified());
+    woken.poll(&mut Context::from_waker(Waker::noop())) == Poll::Ready(())
+}
 
-/// A lane that is nobody's, where pushes run no fence of any kind.
+/// A lane that belongs to no queue, where pushes run no fence of any kind.
 pub(crate) fn lane<T>() -> (Writer<T>, Reader<T>) {
-    #[cfg(all(test, swaplane_loom))]
+    #[cfg(swaplane_loom)]
     crate::sync::set_expedited(false);
     let (writer, reader) = lane::lane(0);
     (Writer(writer), Reader(reader))
@@ -46,12 +46,12 @@ pub(crate) struct Writer<T>(LaneWriter<T>);
 impl<T> Writer<T> {
     pub(crate) fn push(&self, item: T) {
         self.0.push(item, (), |item| {
-            let _signals = self.0.enter();
+            let _flags = self.0.begin_slow();
             if !self.0.has_credit() {
                 self.0.add_credits(usize::MAX / 2);
             }
             self.0.write(item);
-            self.0.exit();
+            self.0.end_slow();
         });
     }
 }
@@ -80,9 +80,9 @@ impl<T> Reader<T> {
 pub(crate) enum Fences {
     /// A fence in each push.
     Each,
-    /// `membarrier(2)`, or what stands for it under loom. `Each` where it is not to be had.
+    /// `membarrier(2)`, or what stands for it under loom. `Each` where the system has none.
     Expedited,
-    /// No fence in any push, which is what its other orderings have to make do with.
+    /// No fence in any push: its other orderings have to do.
     None,
 }
 
@@ -90,16 +90,16 @@ impl Fences {
     fn barrier(self) -> Barrier {
         match self {
             Self::Each => Barrier::Fence,
-            #[cfg(all(test, swaplane_loom))]
+            #[cfg(swaplane_loom)]
             Self::Expedited | Self::None => Barrier::Membarrier,
-            #[cfg(not(all(test, swaplane_loom)))]
+            #[cfg(not(swaplane_loom))]
             Self::Expedited | Self::None => Barrier::new(),
         }
     }
 }
 
 /// A queue with one partition, without its flusher.
-pub(crate) struct Queue<T: Send + 'static>(Arc<Shared<Partitions<T>>>);
+pub(crate) struct Queue<T: Send + 'static>(Arc<Shared<Store<T>>>);
 
 impl<T: Send + 'static> Clone for Queue<T> {
     fn clone(&self) -> Self {
@@ -109,21 +109,25 @@ impl<T: Send + 'static> Clone for Queue<T> {
 
 impl<T: Send + 'static> Queue<T> {
     pub(crate) fn new(capacity: usize, max_batch_size: usize, fences: Fences) -> Self {
+        let shape = Shape {
+            partitions: 1,
+            workers: 1,
+            capacity,
+            max_batch_size,
+        };
         let queue = Self(Arc::new(Shared {
-            source: Arc::new(Partitions::new(Shape {
-                partitions: 1,
-                workers: 1,
-                capacity,
-                max_batch_size,
-                barrier: fences.barrier(),
-            })),
+            source: Arc::new(Store::new(shape, fences.barrier())),
             counters: Counters::default(),
             requests: Requests::new(),
-            config: Config::default(),
+            settings: Settings::default(),
         }));
-        #[cfg(all(test, swaplane_loom))]
+        #[cfg(swaplane_loom)]
         crate::sync::set_expedited(fences == Fences::Expedited);
         queue
+    }
+
+    fn store(&self) -> &Store<T> {
+        &self.0.source
     }
 
     pub(crate) fn flusher(&self) -> Flusher<T> {
@@ -134,34 +138,38 @@ impl<T: Send + 'static> Queue<T> {
     }
 
     pub(crate) fn lane(&self) -> OwnLane<T> {
-        let (lane, home) = self.0.source.writer();
-        OwnLane { lane, home }
+        let (lane, partition) = self.store().writer();
+        OwnLane { lane, partition }
     }
 
-    /// As a thread does that has this number.
-    pub(crate) fn push_as(&self, me: &Index, item: T) -> Result<(), PushError<T>> {
-        let partitions = &self.0.source;
-        let lane = partitions.lane_of(me).expect("the table has room");
+    /// As a thread does that has this index.
+    pub(crate) fn push_as(&self, me: &ThreadIndex, item: T) -> Result<(), PushError<T>> {
+        let lane = self.store().lane_of(me).expect("the table has room");
         lane.push(item, Ok(()), |item| {
-            partitions.push_into(lane, 0, item, false)
+            self.store().push_slow(lane, 0, item, Credit::Lease)
         })
     }
 
     pub(crate) fn push_shared(&self, item: T) -> Result<(), PushError<T>> {
-        self.0.source.push_shared(0, item)
+        self.store().push_shared(0, item)
     }
 
     /// As a thread does that is being torn down.
-    pub(crate) fn push_late(&self, item: T) -> Result<(), PushError<T>> {
-        self.0.source.push_late(0, item, false)
+    pub(crate) fn push_fallback(&self, item: T) -> Result<(), PushError<T>> {
+        self.store().push_fallback(0, item, Credit::Lease)
     }
 
     pub(crate) fn reserve(&self) -> impl Future<Output = bool> {
-        self.0.source.gate.reserve()
+        self.store().capacity.reserve()
     }
 
     pub(crate) fn close(&self) -> bool {
         self.0.close()
+    }
+
+    /// As `shutdown` does, whose deadline plays no part here.
+    pub(crate) fn shut_down(&self) {
+        self.0.shutdown(std::time::Duration::ZERO);
     }
 
     pub(crate) fn flush(&self) -> Option<Answer> {
@@ -173,22 +181,23 @@ impl<T: Send + 'static> Queue<T> {
     }
 
     pub(crate) fn give_back(&self, n: usize) {
-        self.0.source.gate.credits.give_back(n);
+        self.store().capacity.credits.give_back(n);
     }
 
     pub(crate) fn free(&self) -> usize {
-        self.0.source.gate.credits.free()
+        self.store().capacity.credits.free()
     }
 
-    /// Whether the flusher has been rung for since the last time.
-    pub(crate) fn rung(&self) -> bool {
-        was_rung(&self.0.source.gate.bell)
+    /// What the reports say of how many items wait: nothing, once nothing is held and no lane
+    /// has a lease.
+    pub(crate) fn backlog(&self) -> isize {
+        self.store().capacity.backlog(0)
     }
-}
 
-fn was_rung(bell: &Notify) -> bool {
-    let rung = pin!(bell.notified());
-    rung.poll(&mut Context::from_waker(Waker::noop())) == Poll::Ready(())
+    /// Whether the flusher was woken since this was last asked.
+    pub(crate) fn was_woken(&self) -> bool {
+        was_woken(&self.store().capacity.wakeup)
+    }
 }
 
 /// To a flush.
@@ -204,44 +213,49 @@ impl Answer {
 /// What a `Writer` has.
 pub(crate) struct OwnLane<T> {
     lane: LaneWriter<T>,
-    home: usize,
+    partition: usize,
 }
 
 impl<T: Send + 'static> OwnLane<T> {
     pub(crate) fn push(&self, queue: &Queue<T>, item: T) -> Result<(), PushError<T>> {
-        let partitions = &queue.0.source;
         self.lane.push(item, Ok(()), |item| {
-            partitions.push_into(&self.lane, self.home, item, false)
+            let store = queue.store();
+            store.push_slow(&self.lane, self.partition, item, Credit::Lease)
         })
     }
 
     /// With a credit that was reserved.
     pub(crate) fn push_prepaid(&self, queue: &Queue<T>, item: T) -> Result<(), PushError<T>> {
-        let partitions = &queue.0.source;
-        partitions.push_into(&self.lane, self.home, item, true)
+        let store = queue.store();
+        store.push_slow(&self.lane, self.partition, item, Credit::Prepaid)
     }
 
-    /// Runs `f` in a slow push, where an allocator would run, and then pushes `item` if the
-    /// lane was open before.
-    pub(crate) fn push_around(&self, item: T, f: impl FnOnce()) -> bool {
-        let signals = self.lane.enter().expect("not inside");
-        let open = !signals.closed();
+    /// Runs `f` in a slow push, where an allocator would run, and then pushes `item`, if the lane
+    /// was open before.
+    pub(crate) fn push_around(&self, queue: &Queue<T>, item: T, f: impl FnOnce()) -> bool {
+        let flags = self.lane.begin_slow().expect("no slow push is under way");
+        let open = !flags.closed();
         if open {
             f();
-            if !self.lane.has_credit() {
+            let lacks_credit = !self.lane.has_credit();
+            if lacks_credit {
                 self.lane.add_credits(1);
             }
             self.lane.write(item);
+            if lacks_credit {
+                queue.store().capacity.report(self.partition, 1);
+            }
         }
-        self.lane.exit();
+        self.lane.end_slow();
         open
     }
 
     pub(crate) fn retire(self, queue: &Queue<T>) {
-        queue.0.source.retire(&self.lane, self.home);
+        queue.store().retire(&self.lane, self.partition);
     }
 }
 
+/// The flusher's part.
 pub(crate) struct Flusher<T: Send + 'static> {
     collector: Collector<T>,
     queue: Queue<T>,
@@ -249,7 +263,7 @@ pub(crate) struct Flusher<T: Send + 'static> {
 
 impl<T: Send + 'static> Flusher<T> {
     /// How many flushes were asked for, and whether the queue is closed.
-    pub(crate) fn hear(&self) -> (usize, bool) {
+    pub(crate) fn take_requests(&self) -> (usize, bool) {
         let heard = self.queue.0.requests.hear();
         (heard.flushes.len(), heard.closed)
     }
@@ -259,9 +273,9 @@ impl<T: Send + 'static> Flusher<T> {
         self.queue.0.requests.end(core);
     }
 
-    /// As for a batch: the late items too, if there are any, and then everything.
-    pub(crate) fn cut(&mut self, max: usize) -> Vec<T> {
-        if self.collector.has_late(0) {
+    /// As for a batch: up to `max` items, or everything if the fallback list holds any.
+    pub(crate) fn collect(&mut self, max: usize) -> Vec<T> {
+        if self.collector.has_fallback(0) {
             return self.collect_all();
         }
         let mut items = Vec::new();
@@ -270,7 +284,7 @@ impl<T: Send + 'static> Flusher<T> {
     }
 
     pub(crate) fn collect_all(&mut self) -> Vec<T> {
-        let mut items = Cuts::new(usize::MAX, Vec::new());
+        let mut items = BatchFiller::new(usize::MAX, Vec::new());
         self.collector.collect_all(0, &mut items);
         items.into_one()
     }
@@ -283,8 +297,8 @@ impl<T: Send + 'static> Flusher<T> {
         self.collector.is_busy()
     }
 
-    pub(crate) fn bury(&mut self) {
-        self.collector.bury();
+    pub(crate) fn reap(&mut self) {
+        self.collector.reap();
     }
 
     pub(crate) fn park(&mut self) -> Parked {
@@ -295,91 +309,51 @@ impl<T: Send + 'static> Flusher<T> {
         self.collector.unpark();
     }
 
-    /// Wants to be rung for when a batch is full; whether it seems so already.
-    pub(crate) fn want(&self) -> bool {
-        self.queue.0.source.gate.want(0, 0, 0)
+    /// Asks to be woken when a batch is full; whether one is already.
+    pub(crate) fn arm(&self) -> bool {
+        self.queue.store().capacity.arm(0, 0, 0)
     }
 
     /// The same for two batches.
-    pub(crate) fn want_two(&self) -> bool {
-        self.queue.0.source.gate.want(0, 1, 0)
+    pub(crate) fn arm_for_two(&self) -> bool {
+        self.queue.store().capacity.arm(0, 1, 0)
     }
 
-    pub(crate) fn is_pressed(&self) -> bool {
-        self.queue.0.source.gate.is_pressed()
+    pub(crate) fn is_room_requested(&self) -> bool {
+        self.queue.store().capacity.is_room_requested()
     }
 
-    pub(crate) fn relieve(&self) {
-        self.queue.0.source.gate.relieve();
+    pub(crate) fn clear_room_request(&self) {
+        self.queue.store().capacity.clear_room_request();
     }
 
-    pub(crate) fn rung(&self) -> bool {
-        self.queue.rung()
-    }
-}
-
-pub(crate) struct Numbers(threads::Numbers);
-
-impl Numbers {
-    pub(crate) fn new() -> Self {
-        Self(threads::Numbers::new())
-    }
-
-    pub(crate) fn claim(&self) -> Index {
-        self.0.claim()
-    }
-
-    pub(crate) fn give_back(&self, index: Index) {
-        self.0.give_back(index);
+    pub(crate) fn was_woken(&self) -> bool {
+        self.queue.was_woken()
     }
 }
 
-pub(crate) struct Credits(credits::Credits);
-
-impl Credits {
-    pub(crate) fn new(capacity: usize) -> Self {
-        Self(credits::Credits::new(capacity))
-    }
-
-    pub(crate) fn lease(&self, want: usize, spent: usize) -> usize {
-        self.0.lease(want, spent)
-    }
-
-    pub(crate) fn no_longer_idle(&self, n: usize) {
-        self.0.no_longer_idle(n);
-    }
-
-    pub(crate) fn give_back(&self, n: usize) {
-        self.0.give_back(n);
-    }
-
-    pub(crate) fn free(&self) -> usize {
-        self.0.free()
-    }
-}
-
-/// Where batches come home to, with the bell that they ring.
-pub(crate) struct Home<T> {
-    home: Arc<crate::batch::Home<T>>,
-    bell: Arc<Notify>,
+/// What batches are lent from, with what they wake.
+pub(crate) struct Lease<T> {
+    lease: Arc<crate::batch::Lease<T>>,
+    wakeup: Arc<Notify>,
 }
 
 fn ticket(attempt: u32) -> Ticket {
     Ticket { id: 1, attempt }
 }
 
-impl<T> Home<T> {
+impl<T> Lease<T> {
     pub(crate) fn new() -> Self {
-        let bell = Arc::new(Notify::new());
+        let wakeup = Arc::new(Notify::new());
         Self {
-            home: crate::batch::Home::new(usize::MAX, bell.clone()),
-            bell,
+            lease: crate::batch::Lease::new(usize::MAX, wakeup.clone()),
+            wakeup,
         }
     }
 
     pub(crate) fn lend(&self, items: Vec<T>, attempt: u32) -> Batch<T> {
         let batch = Batch::new(items, ticket(attempt), Reason::Size);
-        crate::batch::Home::lend(&self.home, batch, std::iter::empty())
+        crate::batch::Lease::lend(&self.lease, batch, std::iter::empty())
     }
 
     /// The batches are attempts 1, 2, and so on.
@@ -388,54 +362,59 @@ impl<T> Home<T> {
             .zip(batches)
             .map(|(attempt, items)| Batch::new(items, ticket(attempt), Reason::Size));
         let first = batches.next().expect("there is one");
-        crate::batch::Home::lend(&self.home, first, batches)
+        crate::batch::Lease::lend(&self.lease, first, batches)
     }
 
-    /// The items that came home.
+    /// The items that came back.
     pub(crate) fn collect(&self) -> Option<Vec<T>> {
-        match self.home.collect() {
+        match self.lease.collect() {
             Content::Back(items) => Some(items),
             Content::Out | Content::Taken => None,
         }
     }
 
     pub(crate) fn is_out(&self) -> bool {
-        self.home.is_out()
+        self.lease.is_out()
     }
 
     pub(crate) fn give_up(&self) {
-        self.home.give_up();
+        self.lease.give_up();
     }
 
     pub(crate) fn settle(&self, attempt: u32) -> Option<Batch<T>> {
-        crate::batch::Home::settle(&self.home, ticket(attempt), true)
+        crate::batch::Lease::settle(&self.lease, ticket(attempt), true)
     }
 
     /// How many batches were followed, and those that will not follow.
     pub(crate) fn revoke(&self) -> (usize, Vec<Vec<T>>) {
-        let (followed, rest) = self.home.revoke();
+        let (followed, rest) = self.lease.revoke();
         (followed, rest.into_iter().map(Batch::unpack).collect())
     }
 
     pub(crate) fn followed(&self) -> (usize, bool) {
-        self.home.followed()
+        self.lease.followed()
     }
 
     pub(crate) fn pause(&self) {
-        self.home.pause();
+        self.lease.pause();
     }
 
-    pub(crate) fn rung(&self) -> bool {
-        was_rung(&self.bell)
+    pub(crate) fn was_woken(&self) -> bool {
+        was_woken(&self.wakeup)
     }
 }
 
 /// A map with one partition of one shard, without its flusher.
 pub(crate) type Map = crate::map::Map<u32, u32, BuildHasherDefault<DefaultHasher>>;
 
-type Table = crate::map::store::Table<u32, u32, BuildHasherDefault<DefaultHasher>, Entries>;
+type MapStore = crate::map::store::Store<
+    u32,
+    u32,
+    BuildHasherDefault<DefaultHasher>,
+    crate::map::entry::Entries,
+>;
 
-/// What a model wants of a map.
+/// What a model asks of a map.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct MapTraits {
     pub(crate) remember_versions: usize,
@@ -447,51 +426,43 @@ pub(crate) fn map(traits: MapTraits) -> (Map, MapFlusher) {
         partitions: 1,
         workers: 1,
         // Few under loom, where leases grow with them.
-        capacity: if cfg!(all(test, swaplane_loom)) {
-            64
-        } else {
-            1 << 20
-        },
-        max_batch_size: if cfg!(all(test, swaplane_loom)) {
-            64
-        } else {
-            512
-        },
-        barrier: Barrier::Fence,
+        capacity: if cfg!(swaplane_loom) { 64 } else { 1 << 20 },
+        max_batch_size: if cfg!(swaplane_loom) { 64 } else { 512 },
     };
     let copy: fn(&u32) -> u32 = |value| *value;
-    let table = Table::new(
+    let store = MapStore::new(
         shape,
-        Traits {
-            // A `DashMap` has two at least; its twin can do with one.
-            shards: if cfg!(all(test, swaplane_loom)) { 1 } else { 2 },
+        MapOptions {
+            // A `DashMap` has two at least; its stand-in can do with one.
+            shards: if cfg!(swaplane_loom) { 1 } else { 2 },
             hasher: BuildHasherDefault::default(),
             remember_versions: traits.remember_versions,
             copy: traits.read_in_flight.then_some(copy),
         },
     );
     let shared = Arc::new(Shared {
-        source: Arc::new(table),
+        source: Arc::new(store),
         counters: Counters::default(),
         requests: Requests::new(),
-        config: Config::default(),
+        settings: Settings::default(),
     });
     let flusher = MapFlusher {
-        collector: Table::collector(&shared.source),
-        shared: shared.clone(),
+        collector: MapStore::collector(&shared.source),
+        store: shared.source.clone(),
     };
     (Map::new(shared), flusher)
 }
 
+/// The flusher's part.
 pub(crate) struct MapFlusher {
-    collector: <Table as Source>::Collector,
-    shared: Arc<Shared<Table>>,
+    collector: <MapStore as Source>::Collector,
+    store: Arc<MapStore>,
 }
 
 impl MapFlusher {
     /// What can be collected now.
     pub(crate) fn collect(&mut self) -> Vec<Entry<u32, u32>> {
-        let mut entries = Cuts::new(usize::MAX, Vec::new());
+        let mut entries = BatchFiller::new(usize::MAX, Vec::new());
         self.collector.collect_all(0, &mut entries);
         entries.into_one()
     }
@@ -505,7 +476,7 @@ impl MapFlusher {
         self.collector.park(|_| true)
     }
 
-    pub(crate) fn rung(&self) -> bool {
-        was_rung(&self.shared.source.gate().bell)
+    pub(crate) fn was_woken(&self) -> bool {
+        was_woken(&self.store.capacity().wakeup)
     }
 }

@@ -17,8 +17,8 @@ fn shared(bound: Option<usize>, fences: Fences, pushes: u32) {
                 }
             })
         });
-        let mut taken = flusher.cut(100);
-        taken.extend(flusher.cut(1));
+        let mut taken = flusher.collect(100);
+        taken.extend(flusher.collect(1));
         for thread in threads {
             thread.join().unwrap();
         }

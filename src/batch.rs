@@ -1,23 +1,23 @@
-//! A batch on its way: an owned lease on items that come home by themselves.
+//! A batch on its way: an owned lease on items that come lease by themselves.
 
 mod lease;
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-pub(crate) use self::lease::{Content, Home};
-use crate::panic::contain;
+pub(crate) use self::lease::{Content, Lease};
+use crate::panic::catch;
 use crate::sync::Arc;
 
 /// Items for the sink: at most [`max_batch_size`](crate::Builder::max_batch_size), in order.
 ///
 /// A batch is an owned lease. It derefs to `[T]`, can be moved into another task or into
-/// `spawn_blocking`, and when it is dropped its items go home to the queue. So an attempt that
+/// `spawn_blocking`, and when it is dropped its items go lease to the queue. So an attempt that
 /// fails, times out, panics or is cancelled loses nothing, and a retry needs neither `T: Clone`
-/// nor `T: Sync`. The next attempt waits until this one has ended and the batch is home: they
+/// nor `T: Sync`. The next attempt waits until this one has ended and the batch is lease: they
 /// never overlap. (An attempt that is over its time is cancelled at its next `.await`. Where one
 /// blocks its thread for good, or keeps its batch for good, what is behind it waits for a
-/// shutdown, whose deadline returns the batch if it is home, and else counts it as lost.)
+/// shutdown, whose deadline returns the batch if it is lease, and else counts it as lost.)
 ///
 /// After an attempt that returned `Ok` the items are dropped. What an attempt changes in them, by
 /// `DerefMut`, the next one finds changed.
@@ -46,7 +46,7 @@ pub struct Batch<T> {
     ticket: Ticket,
     reason: Reason,
     /// `None` before it is lent, and once the items have been taken out.
-    home: Option<Arc<Home<T>>>,
+    lease: Option<Arc<Lease<T>>>,
 }
 
 /// Why a batch left.
@@ -91,7 +91,7 @@ impl<T> Batch<T> {
             items,
             ticket,
             reason,
-            home: None,
+            lease: None,
         }
     }
 
@@ -173,8 +173,8 @@ impl<T> Batch<T> {
     #[must_use]
     pub fn into_vec(mut self) -> Vec<T> {
         let items = std::mem::take(&mut self.items);
-        if let Some(home) = self.home.take() {
-            home.receive(self.ticket, Content::Taken);
+        if let Some(lease) = self.lease.take() {
+            lease.receive(self.ticket, Content::Taken);
         }
         items
     }
@@ -196,9 +196,9 @@ impl<T> DerefMut for Batch<T> {
 
 impl<T> Drop for Batch<T> {
     fn drop(&mut self) {
-        if let Some(home) = self.home.take() {
+        if let Some(lease) = self.lease.take() {
             let items = std::mem::take(&mut self.items);
-            if let Some(Content::Back(mut items)) = home.receive(self.ticket, Content::Back(items))
+            if let Some(Content::Back(mut items)) = lease.receive(self.ticket, Content::Back(items))
             {
                 // Nobody expects them any more.
                 drop_items(&mut items);
@@ -224,8 +224,8 @@ pub(crate) fn drop_items<T>(items: &mut Vec<T>) {
     if !std::mem::needs_drop::<T>() {
         return items.clear();
     }
-    // From the end, where they are dropped in place: an item may be too large for the stack.
+    // From the end, where they are dropped in state: an item may be too large for the stack.
     while let Some(last) = items.len().checked_sub(1) {
-        contain("the drop of an item", || items.truncate(last));
+        catch("the drop of an item", || items.truncate(last));
     }
 }

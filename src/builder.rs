@@ -16,10 +16,8 @@ use crate::capacity::Shape;
 use crate::error::build::{BuildError, Violation};
 use crate::flusher::request::Requests;
 use crate::flusher::{Flusher, Shared};
-use crate::queue::Queue;
-use crate::queue::barrier::Barrier;
 use crate::retry::Retry;
-use crate::settings::Config;
+use crate::settings::Settings;
 use crate::sink::Sink;
 use crate::source::Source;
 use crate::stats::Counters;
@@ -51,9 +49,8 @@ use crate::sync::{Arc, mpsc};
 /// ```
 #[must_use = "a builder does nothing until one of its `spawn`s is called"]
 pub struct Builder<B: Buffer> {
-    config: Config,
-    home: Runtime,
-    barrier: Option<Barrier>,
+    settings: Settings,
+    runtime: Runtime,
     own: B::Settings,
 }
 
@@ -75,12 +72,6 @@ mod sealed {
     pub trait Sealed {}
 }
 
-impl<T: Send + 'static> sealed::Sealed for Queue<T> {}
-
-impl<T: Send + 'static> Buffer for Queue<T> {
-    type Settings = ();
-}
-
 /// Where the flusher and the attempts run.
 enum Runtime {
     Current,
@@ -91,9 +82,8 @@ enum Runtime {
 impl<B: Buffer> Builder<B> {
     fn new(own: B::Settings) -> Self {
         Self {
-            config: Config::default(),
-            home: Runtime::Current,
-            barrier: None,
+            settings: Settings::default(),
+            runtime: Runtime::Current,
             own,
         }
     }
@@ -104,7 +94,7 @@ impl<B: Buffer> Builder<B> {
     /// let builder = swaplane::Queue::<u8>::builder().name("clicks");
     /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.config.name = name.into();
+        self.settings.name = name.into();
         self
     }
 
@@ -115,7 +105,7 @@ impl<B: Buffer> Builder<B> {
     /// let builder = swaplane::Queue::<u8>::builder().partitions(8);
     /// ```
     pub fn partitions(mut self, partitions: usize) -> Self {
-        self.config.partitions = Some(partitions);
+        self.settings.partitions = Some(partitions);
         self
     }
 
@@ -127,7 +117,7 @@ impl<B: Buffer> Builder<B> {
     /// let builder = swaplane::Queue::<u8>::builder().capacity(10_000).max_batch_size(7_500);
     /// ```
     pub fn capacity(mut self, capacity: usize) -> Self {
-        self.config.capacity = capacity;
+        self.settings.capacity = capacity;
         self
     }
 
@@ -143,7 +133,7 @@ impl<B: Buffer> Builder<B> {
     /// let builder = swaplane::Queue::<u8>::builder().max_batch_size(usize::MAX);
     /// ```
     pub fn max_batch_size(mut self, items: usize) -> Self {
-        self.config.max_batch_size = Some(items);
+        self.settings.max_batch_size = Some(items);
         self
     }
 
@@ -159,7 +149,7 @@ impl<B: Buffer> Builder<B> {
     /// let adaptive = swaplane::Queue::<u8>::builder().max_delay(Duration::ZERO);
     /// ```
     pub fn max_delay(mut self, delay: Duration) -> Self {
-        self.config.max_delay = delay;
+        self.settings.max_delay = delay;
         self
     }
 
@@ -171,7 +161,7 @@ impl<B: Buffer> Builder<B> {
     /// let builder = swaplane::Queue::<u8>::builder().max_in_flight(4);
     /// ```
     pub fn max_in_flight(mut self, batches: usize) -> Self {
-        self.config.max_in_flight = batches;
+        self.settings.max_in_flight = batches;
         self
     }
 
@@ -183,7 +173,7 @@ impl<B: Buffer> Builder<B> {
     /// let builder = swaplane::Queue::<u8>::builder().attempt_timeout(Duration::from_secs(2));
     /// ```
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
-        self.config.attempt_timeout = timeout;
+        self.settings.attempt_timeout = timeout;
         self
     }
 
@@ -197,7 +187,7 @@ impl<B: Buffer> Builder<B> {
     ///     .retry(|attempt: u32, _: &SinkError| (attempt < 3).then_some(Duration::from_secs(1)));
     /// ```
     pub fn retry(mut self, retry: impl Into<Retry>) -> Self {
-        self.config.retry = retry.into();
+        self.settings.retry = retry.into();
         self
     }
 
@@ -211,7 +201,7 @@ impl<B: Buffer> Builder<B> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn runtime(mut self, runtime: Handle) -> Self {
-        self.home = Runtime::Given(runtime);
+        self.runtime = Runtime::Given(runtime);
         self
     }
 
@@ -228,7 +218,7 @@ impl<B: Buffer> Builder<B> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn own_thread(mut self) -> Self {
-        self.home = Runtime::OwnThread;
+        self.runtime = Runtime::OwnThread;
         self
     }
 
@@ -244,9 +234,9 @@ impl<B: Buffer> Builder<B> {
         S: Source,
         K: Sink<S::Item>,
     {
-        let mut violations = self.config.violations();
+        let mut violations = self.settings.violations();
         violations.append(&mut wrong);
-        let handle = match self.home {
+        let handle = match self.runtime {
             Runtime::Current => Handle::try_current()
                 .map_err(|_| no_runtime())
                 .and_then(with_timer)
@@ -262,17 +252,16 @@ impl<B: Buffer> Builder<B> {
             return Err(BuildError::new(violations));
         }
         let shape = Shape {
-            partitions: self.config.partitions(),
-            workers: self.config.max_in_flight,
-            capacity: self.config.capacity,
-            max_batch_size: self.config.max_batch_size(),
-            barrier: self.barrier.unwrap_or_else(Barrier::new),
+            partitions: self.settings.partitions(),
+            workers: self.settings.max_in_flight,
+            capacity: self.settings.capacity,
+            max_batch_size: self.settings.max_batch_size(),
         };
         let shared = Arc::new(Shared {
             source: Arc::new(source(shape, self.own)),
             counters: Counters::default(),
             requests: Requests::new(),
-            config: self.config,
+            settings: self.settings,
         });
         match handle {
             Some(handle) => {
@@ -288,7 +277,7 @@ impl<B: Buffer> Builder<B> {
 
 impl<B: Buffer> fmt::Debug for Builder<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.config.fmt(f)
+        self.settings.fmt(f)
     }
 }
 
@@ -325,7 +314,7 @@ where
     K: Sink<S::Item>,
 {
     let (report, started) = mpsc::sync_channel(1);
-    let name = format!("swaplane {}", shared.config.name);
+    let name = format!("swaplane {}", shared.settings.name);
     thread::Builder::new().name(name).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -4,7 +4,7 @@
 //! ```text
 //!        ┌── hear: flush? close? shutdown? ◄──────────────┐
 //!        ▼                                                │
-//!      step: for each free worker, is there a reason? ──► rest: until a bell, a timer, an outcome
+//!      step: for each free worker, is there a reason? ──► rest: until a wakeup, a timer, an outcome
 //!            collect, cut, send                                (parked if there is nothing to do)
 //! ```
 //!
@@ -36,10 +36,10 @@ pub(crate) use self::shared::{Core, Shared};
 use self::shutdown::Drain;
 use self::waiting::Flush;
 use crate::batch::Reason;
-use crate::capacity::Gate;
+use crate::capacity::Capacity;
 use crate::error::check::LONGEST;
 use crate::sink::Sink;
-use crate::source::{Collect, Cuts, Parked, Source};
+use crate::source::{BatchFiller, Collect, Parked, Source};
 use crate::sync::{Arc, StdArc};
 
 /// A collection of this many items means that pushes are frequent enough to look for them by
@@ -92,13 +92,13 @@ enum Stage {
 
 impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
     pub(crate) fn new(shared: Arc<Shared<B>>, sink: S, runtime: Handle) -> Self {
-        let config = &shared.config;
+        let settings = &shared.settings;
         let courier = Courier {
-            name: config.name.clone(),
+            name: settings.name.clone(),
             sink: StdArc::new(sink),
             runtime,
-            attempt_timeout: config.attempt_timeout,
-            retry: config.retry.clone(),
+            attempt_timeout: settings.attempt_timeout,
+            retry: settings.retry.clone(),
             failed: Failed::Waits,
         };
         let core = Core::new(&shared.source);
@@ -143,8 +143,8 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         self.core.as_mut().expect("left behind only on drop")
     }
 
-    fn gate(&self) -> &Gate {
-        self.shared.source.gate()
+    fn capacity(&self) -> &Capacity {
+        self.shared.source.capacity()
     }
 
     fn workers(&self) -> std::ops::Range<usize> {
@@ -152,7 +152,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
     }
 
     fn is_adaptive(&self) -> bool {
-        self.shared.config.max_delay.is_zero()
+        self.shared.settings.max_delay.is_zero()
     }
 
     // ---- hear ----
@@ -212,7 +212,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
 
     fn step(&mut self) {
         self.fall_due();
-        self.core().collector.bury();
+        self.core().collector.reap();
         match self.drain {
             // Attempts in flight may finish; then all that is left is drained.
             Drain::NotYet if self.deadline.is_some() => self.try_drain(),
@@ -236,7 +236,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         }
         let reason = if self.stage > Stage::Open {
             Reason::Close
-        } else if self.gate().is_pressed() {
+        } else if self.capacity().is_room_requested() {
             Reason::Full
         } else if ticked {
             Reason::Delay
@@ -254,7 +254,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         }
         if nothing {
             // There is nothing to make room of: let the next refusal ring again.
-            self.gate().relieve();
+            self.capacity().clear_room_request();
         }
     }
 
@@ -278,11 +278,11 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
     }
 
     fn may_follow(&mut self, worker: usize) -> bool {
-        let full = self.shared.config.max_batch_size();
+        let full = self.shared.settings.max_batch_size();
         let core = self.core();
         core.workers[worker].has_room()
             && core.collector.available(worker) >= full
-            && !core.collector.has_late(worker)
+            && !core.collector.has_fallback(worker)
     }
 
     fn reason(&mut self, worker: usize) -> Option<Reason> {
@@ -295,20 +295,20 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
             return None;
         }
         // What is held back waits for nothing but the rest that is available.
-        if self.gate().is_full(worker, available + held_back) {
+        if self.capacity().is_full(worker, available + held_back) {
             return Some(Reason::Size);
         }
         let adaptive = self.is_adaptive().then_some(Reason::Idle);
         self.due[worker].or(adaptive)
     }
 
-    /// Cuts one batch from what waits for a worker.
+    /// BatchFiller one batch from what waits for a worker.
     fn cut(&mut self, worker: usize, reason: Reason) {
-        if self.core().collector.has_late(worker) {
+        if self.core().collector.has_fallback(worker) {
             self.cut_all(worker, reason);
             return;
         }
-        let max = self.shared.config.max_batch_size();
+        let max = self.shared.settings.max_batch_size();
         let core = self.core();
         let mut items = core.workers[worker].take_spare();
         let n = core.collector.collect(worker, max, &mut items);
@@ -321,17 +321,17 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         self.post(worker, items, reason);
     }
 
-    /// Cuts batches from all that is visible to a worker.
+    /// BatchFiller batches from all that is visible to a worker.
     fn cut_all(&mut self, worker: usize, reason: Reason) {
-        let max = self.shared.config.max_batch_size();
+        let max = self.shared.settings.max_batch_size();
         if self.core().collector.held_back(worker) > 0 {
             // What comes behind it may have the same keys.
-            let mut staged = Cuts::new(max, Vec::new());
+            let mut staged = BatchFiller::new(max, Vec::new());
             self.core().collector.collect_staged(worker, &mut staged);
             self.post_all(worker, staged, reason);
         }
         let core = self.core();
-        let mut all = Cuts::new(max, core.workers[worker].take_spare());
+        let mut all = BatchFiller::new(max, core.workers[worker].take_spare());
         core.collector.collect_all(worker, &mut all);
         if core.collector.held_back(worker) == 0 {
             self.due[worker] = None;
@@ -339,7 +339,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         self.post_all(worker, all, reason);
     }
 
-    fn post_all(&mut self, worker: usize, all: Cuts<B::Item>, reason: Reason) {
+    fn post_all(&mut self, worker: usize, all: BatchFiller<B::Item>, reason: Reason) {
         for items in all.into_lists() {
             self.post(worker, items, reason);
         }
@@ -363,7 +363,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
     /// Arms the timer where something waits and nothing else will make it due.
     fn arm(&mut self) {
         // While somebody is out of room nothing waits for the delay: pushes ring.
-        if self.is_adaptive() || self.stage > Stage::Open || self.gate().is_pressed() {
+        if self.is_adaptive() || self.stage > Stage::Open || self.capacity().is_room_requested() {
             self.tick = None;
             return;
         }
@@ -373,7 +373,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         if !waits && !self.plenty {
             self.tick = None;
         } else if self.tick.is_none() {
-            self.tick = Some(Instant::now() + self.shared.config.max_delay);
+            self.tick = Some(Instant::now() + self.shared.settings.max_delay);
         }
     }
 
@@ -430,8 +430,8 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
             for (worker, _, size) in self.drain.parts(worker, id, size) {
                 core.collector.settle(worker, size);
             }
-            self.gate().credits.give_back(size);
-            self.gate().relieve();
+            self.capacity().credits.give_back(size);
+            self.capacity().clear_room_request();
         }
         if matches!(self.drain, Drain::Running(_)) {
             self.over();
@@ -439,7 +439,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         self.answer();
     }
 
-    /// Cuts what a flush has had to leave behind, where it need wait no longer.
+    /// BatchFiller what a flush has had to leave behind, where it need wait no longer.
     fn go_on_flushing(&mut self) {
         let closed = self.stage == Stage::Collected;
         for index in 0..self.flushes.len() {
@@ -484,7 +484,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
             }
         }
         let idle = self.core().workers.iter().all(Worker::is_done);
-        if self.core().collector.is_lean() {
+        if self.core().collector.is_trimmed() {
             self.sweep = None;
         } else if self.sweep.is_none() {
             self.sweep = Some(Instant::now() + SWEEP);
@@ -504,8 +504,8 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
             (Some(timer), Some(at)) => timer.reset(at),
             (_, wake) => self.timer.set(wake.map(sleep_until)),
         }
-        let bell = self.gate().bell.clone();
-        let mut rung = pin!(bell.notified());
+        let wakeup = self.capacity().wakeup.clone();
+        let mut rung = pin!(wakeup.notified());
         let begun = Instant::now();
         let mut woken = false;
         poll_fn(|context| {
@@ -532,13 +532,17 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         if self.is_adaptive() {
             return self.pace.end_adaptive_rest(woken, lasted);
         }
-        let most = self.most_doublings();
-        let (gate, workers) = (self.shared.source.gate(), self.workers());
+        let most = self.most_batches_log2();
+        let (capacity, workers) = (self.shared.source.capacity(), self.workers());
         let core = self.core.as_mut().expect("left behind only on drop");
-        let is_reported = |doublings| workers.clone().any(|it| gate.seems_full(it, doublings));
-        let waits = |doublings| {
+        let is_reported = |batches_log2| {
+            workers
+                .clone()
+                .any(|it| capacity.is_reported_full(it, batches_log2))
+        };
+        let waits = |batches_log2| {
             let mut workers = workers.clone();
-            workers.any(|it| core.waiting(it) >= gate.full_batches(doublings))
+            workers.any(|it| core.waiting(it) >= capacity.full_batches(batches_log2))
         };
         let pace = &mut self.pace;
         let looked = pace.end_rest(woken, lasted, most, is_reported, waits);
@@ -549,9 +553,9 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
     }
 
     /// A quarter of the capacity may wait, though nothing is in flight.
-    fn most_doublings(&self) -> usize {
-        let config = &self.shared.config;
-        let most = config.capacity / 4 / config.max_batch_size();
+    fn most_batches_log2(&self) -> usize {
+        let settings = &self.shared.settings;
+        let most = settings.capacity / 4 / settings.max_batch_size();
         most.checked_ilog2().unwrap_or(0) as usize
     }
 
@@ -574,25 +578,25 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         let mut blurred = false;
         for worker in self.workers() {
             if !self.core().workers[worker].is_idle() {
-                self.gate().want_not(worker);
+                self.capacity().disarm(worker);
                 continue;
             }
             let waiting = self.core().waiting(worker);
-            let pace = self.pace.doublings();
-            let blur = self.gate().blur(worker, waiting, pace);
-            let seems_full = self.gate().want(worker, pace, blur);
-            if !seems_full && blur == 0 {
+            let pace = self.pace.batches_log2();
+            let overstatement = self.capacity().overstatement(worker, waiting, pace);
+            let is_reported_full = self.capacity().arm(worker, pace, overstatement);
+            if !is_reported_full && overstatement == 0 {
                 continue;
             }
-            // Behind the wish: who comes after it knows of it.
+            // Behind the arming: who comes after it knows of it.
             let waiting = self.core().waiting(worker);
-            let waits_for_more = !seems_full && pace > 0;
-            if !waits_for_more && self.gate().is_full(worker, waiting) {
+            let waits_for_more = !is_reported_full && pace > 0;
+            if !waits_for_more && self.capacity().is_full(worker, waiting) {
                 return Parked::Found;
             }
-            if seems_full {
+            if is_reported_full {
                 // Each report would say so again.
-                self.gate().want_not(worker);
+                self.capacity().disarm(worker);
             }
             blurred = true;
         }

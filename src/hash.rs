@@ -42,7 +42,7 @@ pub(crate) fn hash<Q: Hash + ?Sized>(hasher: &impl BuildHasher, key: &Q) -> u64 
 /// Which of `n` partitions: from bits that choose neither the shard (the highest but seven) nor
 /// the bucket (the lowest) nor the tag in it (the highest seven).
 #[inline(always)]
-pub(crate) fn home(hash: u64, n: usize) -> usize {
+pub(crate) fn partition(hash: u64, n: usize) -> usize {
     let middle = (hash >> 8) & u64::from(u32::MAX);
     ((middle * n as u64) >> 32) as usize
 }
@@ -85,17 +85,17 @@ mod tests {
         ];
         for hasher in hashers {
             for partitions in [2, 3, 8] {
-                let (mut homes, mut shards, mut buckets) =
+                let (mut partitions_hit, mut shards, mut buckets) =
                     (vec![0; partitions], vec![0; 4], vec![0; 64]);
                 for hash in (0..KEYS).map(hasher) {
-                    let home = home(hash, partitions);
-                    homes[home] += 1;
-                    if home == 0 {
+                    let partition = partition(hash, partitions);
+                    partitions_hit[partition] += 1;
+                    if partition == 0 {
                         shards[(hash << 7 >> 62) as usize] += 1;
                         buckets[(hash % 64) as usize] += 1;
                     }
                 }
-                for counts in [&homes, &shards, &buckets] {
+                for counts in [&partitions_hit, &shards, &buckets] {
                     let all: u64 = counts.iter().sum();
                     let mean = all as f64 / counts.len() as f64;
                     let far = counts.iter().map(|&n| (n as f64 - mean).abs() / mean);

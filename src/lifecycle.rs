@@ -24,7 +24,7 @@ impl<B: Source> Handle<B> {
     pub(crate) async fn flush(&self) -> Result<(), FlushError> {
         let (lost, returned) = (self.counters.lost.get(), self.counters.returned.get());
         if let Some(answer) = self.requests.flush() {
-            self.source.gate().ring();
+            self.source.capacity().wake();
             if let Ok(flushed) = answer.await {
                 return flushed;
             }
@@ -48,7 +48,7 @@ impl<B: Source> Handle<B> {
         self.requests.ended().await;
         let returned = self
             .requests
-            .with_remains(|core| core.recover(&self.config.name, &self.counters, deadline))
+            .with_remains(|core| core.recover(&self.settings.name, &self.counters, deadline))
             .unwrap_or_default();
         let stats = self.stats();
         ShutdownReport {

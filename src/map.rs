@@ -17,8 +17,8 @@ use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
 use self::entry::{Changes, Entries, Kind, Put};
-use self::slot::Held;
-use self::store::{Table, Updated};
+use self::slot::Slot;
+use self::store::{Store, Updated};
 use crate::block_on::block_on;
 use crate::error::{FlushError, PushAllError, PushError, Refused};
 use crate::flusher::Shared;
@@ -90,9 +90,9 @@ where
     S: BuildHasher + Send + Sync + 'static,
     M: Kind,
 {
-    handle: Arc<Handle<Table<K, V, S, M>>>,
+    handle: Arc<Handle<Store<K, V, S, M>>>,
     /// The handle's source: two steps nearer, which an update would wait for.
-    table: Arc<Table<K, V, S, M>>,
+    table: Arc<Store<K, V, S, M>>,
 }
 
 /// A [`Map`] for those who keep a copy of their state elsewhere: its sink gets every
@@ -142,7 +142,7 @@ where
     S: BuildHasher + Send + Sync + 'static,
     M: Kind,
 {
-    pub(crate) fn new(shared: Arc<Shared<Table<K, V, S, M>>>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared<Store<K, V, S, M>>>) -> Self {
         Self {
             table: shared.source.clone(),
             handle: Handle::new(shared),
@@ -150,7 +150,7 @@ where
     }
 
     #[inline(always)]
-    fn table(&self) -> &Table<K, V, S, M> {
+    fn table(&self) -> &Store<K, V, S, M> {
         &self.table
     }
 
@@ -178,7 +178,7 @@ where
     /// ```
     #[inline]
     pub fn put(&self, key: K, value: V) -> Result<(), PushError<(K, V)>> {
-        match self.table().update(key, None, value, Held::replace, Some) {
+        match self.table().update(key, None, value, Slot::replace, Some) {
             Ok(updated) => {
                 updated.discard();
                 Ok(())
@@ -215,7 +215,7 @@ where
     #[inline]
     pub fn put_newer(&self, key: K, value: V, version: u64) -> Result<Put, PushError<(K, V)>> {
         let table = self.table();
-        match table.update(key, Some(version), value, Held::replace, Some) {
+        match table.update(key, Some(version), value, Slot::replace, Some) {
             Ok(updated) => {
                 let put = match updated {
                     Updated::Inserted => Put::Inserted,
@@ -322,7 +322,7 @@ where
         update: V,
         fold: impl FnOnce(&mut V, V),
     ) -> Result<(), PushError<(K, V)>> {
-        let merge = |held: &mut Held<V>, update| held.merge(update, fold);
+        let merge = |held: &mut Slot<V>, update| held.merge(update, fold);
         match self.table().update(key, None, update, merge, Some) {
             Ok(updated) => {
                 updated.discard();
@@ -442,7 +442,7 @@ where
     /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.table().gate().credits.capacity()
+        self.table().capacity().credits.total()
     }
 
     /// The name under which it appears in logs.
@@ -457,7 +457,7 @@ where
     /// ```
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.handle.config.name
+        &self.handle.settings.name
     }
 
     /// What has become of all updates so far. Costs a look at each shard.

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Runs `f`; a panic in it is logged, and `None`.
-pub(crate) fn contain<R>(what: &str, f: impl FnOnce() -> R) -> Option<R> {
+pub(crate) fn catch<R>(what: &str, f: impl FnOnce() -> R) -> Option<R> {
     caught(f)
         .inspect_err(|_| tracing::error!("{what} panicked"))
         .ok()
@@ -26,15 +26,15 @@ fn discard(payload: Box<dyn Any + Send>) {
 
 /// A value of the user's, whose `Display` and `Drop` may panic.
 #[derive(Debug)]
-pub(crate) struct Foreign<V>(Option<V>);
+pub(crate) struct UserValue<V>(Option<V>);
 
-impl<V> Foreign<V> {
+impl<V> UserValue<V> {
     pub(crate) fn new(value: V) -> Self {
         Self(Some(value))
     }
 }
 
-impl<V> Deref for Foreign<V> {
+impl<V> Deref for UserValue<V> {
     type Target = V;
 
     fn deref(&self) -> &V {
@@ -42,7 +42,7 @@ impl<V> Deref for Foreign<V> {
     }
 }
 
-impl<V: fmt::Display> fmt::Display for Foreign<V> {
+impl<V: fmt::Display> fmt::Display for UserValue<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match caught(|| self.deref().to_string()) {
             Ok(text) => f.write_str(&text),
@@ -51,10 +51,10 @@ impl<V: fmt::Display> fmt::Display for Foreign<V> {
     }
 }
 
-impl<V> Drop for Foreign<V> {
+impl<V> Drop for UserValue<V> {
     fn drop(&mut self) {
         if let Some(value) = self.0.take() {
-            contain("the drop of what an attempt failed with", || drop(value));
+            catch("the drop of what an attempt failed with", || drop(value));
         }
     }
 }
@@ -75,7 +75,7 @@ pub(crate) fn drop_before<A, B>(a: A, b: B) -> B {
     match catch_unwind(AssertUnwindSafe(|| drop(a))) {
         Ok(()) => b,
         Err(panic) => {
-            contain("the drop of a value", || drop(b));
+            catch("the drop of a value", || drop(b));
             resume_unwind(panic)
         }
     }

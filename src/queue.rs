@@ -2,7 +2,9 @@
 
 pub(crate) mod barrier;
 pub(crate) mod collect;
+mod fallback;
 pub(crate) mod lane;
+mod registry;
 pub(crate) mod store;
 pub(crate) mod threads;
 pub(crate) mod writer;
@@ -16,8 +18,8 @@ use crate::block_on::block_on;
 use crate::error::{FlushError, PushAllError, PushError, ReserveError};
 use crate::flusher::Shared;
 use crate::lifecycle::{Handle, ShutdownReport};
-use crate::queue::store::Partitions;
-use crate::queue::threads::lanes::TableRef;
+use crate::queue::store::{Credit, Store};
+use crate::queue::threads::lanes::ThreadLanes;
 use crate::source::Source;
 use crate::stats::Stats;
 use crate::sync::Arc;
@@ -52,9 +54,9 @@ use crate::sync::Arc;
 /// # }
 /// ```
 pub struct Queue<T: Send + 'static> {
-    handle: Arc<Handle<Partitions<T>>>,
+    handle: Arc<Handle<Store<T>>>,
     /// The handle has it too, but far away.
-    lanes: TableRef<T>,
+    lanes: ThreadLanes<T>,
 }
 
 impl<T: Send + 'static> Clone for Queue<T> {
@@ -67,15 +69,15 @@ impl<T: Send + 'static> Clone for Queue<T> {
 }
 
 impl<T: Send + 'static> Queue<T> {
-    pub(crate) fn new(shared: Arc<Shared<Partitions<T>>>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared<Store<T>>>) -> Self {
         Self {
-            lanes: shared.source.table().clone(),
+            lanes: shared.source.thread_lanes().clone(),
             handle: Handle::new(shared),
         }
     }
 
     #[inline(always)]
-    fn partitions(&self) -> &Partitions<T> {
+    fn store(&self) -> &Store<T> {
         &self.handle.source
     }
 
@@ -106,8 +108,10 @@ impl<T: Send + 'static> Queue<T> {
     #[inline]
     pub fn push(&self, item: T) -> Result<(), PushError<T>> {
         match self.lanes.last() {
-            Some(lane) => lane.push(item, Ok(()), |item| self.partitions().push_slow(lane, item)),
-            None => self.partitions().push_first(item),
+            Some(lane) => lane.push(item, Ok(()), |item| {
+                self.store().push_into_cached(lane, item)
+            }),
+            None => self.store().push_from_thread(item, Credit::Lease),
         }
     }
 
@@ -135,7 +139,7 @@ impl<T: Send + 'static> Queue<T> {
     /// ```
     #[inline]
     pub fn push_keyed<K: Hash + ?Sized>(&self, key: &K, item: T) -> Result<(), PushError<T>> {
-        self.partitions().push_keyed(key, item)
+        self.store().push_keyed(key, item)
     }
 
     /// Pushes items one after the other, as [`push`](Self::push) does, up to the first refusal.
@@ -176,7 +180,7 @@ impl<T: Send + 'static> Queue<T> {
     /// # }
     /// ```
     pub async fn reserve(&self) -> Result<Permit<T>, ReserveError> {
-        if !self.partitions().gate.reserve().await {
+        if !self.store().capacity.reserve().await {
             return Err(ReserveError::Closed);
         }
         Ok(Permit {
@@ -218,10 +222,10 @@ impl<T: Send + 'static> Queue<T> {
     /// # }
     /// ```
     pub fn writer(&self) -> Writer<T> {
-        let (lane, home) = self.partitions().writer();
+        let (lane, partition) = self.store().writer();
         Writer {
             lane,
-            home,
+            partition,
             queue: self.clone(),
         }
     }
@@ -274,7 +278,7 @@ impl<T: Send + 'static> Queue<T> {
     /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.partitions().is_closed()
+        self.store().is_closed()
     }
 
     /// How many items can be held.
@@ -290,7 +294,7 @@ impl<T: Send + 'static> Queue<T> {
     /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.partitions().gate.credits.capacity()
+        self.store().capacity.credits.total()
     }
 
     /// The name under which it appears in logs.
@@ -306,7 +310,7 @@ impl<T: Send + 'static> Queue<T> {
     /// ```
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.handle.config.name
+        &self.handle.settings.name
     }
 
     /// What has become of all items so far. Costs a lock, one more for each partition, and a look
@@ -396,7 +400,7 @@ impl<T: Send + 'static> Queue<T> {
     /// An attempt in flight may finish within its own timeout; if it fails, the retry policy says
     /// whether its batch is given up. What is left after it is offered to the sink's
     /// [`drain`](crate::Sink::drain), or else delivered in the normal way. At the deadline attempts
-    /// are cancelled. Then items whose batch came home are returned, though the attempt may have had
+    /// are cancelled. Then items whose batch came partition are returned, though the attempt may have had
     /// an effect; a batch that the sink still has is counted as lost.
     ///
     /// Any number of callers may ask; the earliest deadline counts; one of them gets the

@@ -12,7 +12,7 @@ const MOST_PARTITIONS: usize = 4096;
 const MOST_CAPACITY: usize = (u32::MAX >> 3) as usize;
 
 #[derive(Clone, Debug)]
-pub(crate) struct Config {
+pub(crate) struct Settings {
     pub(crate) name: String,
     /// `None`: the larger of the number of CPUs and `max_in_flight`.
     pub(crate) partitions: Option<usize>,
@@ -25,7 +25,7 @@ pub(crate) struct Config {
     pub(crate) retry: Retry,
 }
 
-impl Default for Config {
+impl Default for Settings {
     fn default() -> Self {
         Self {
             name: "swaplane".to_owned(),
@@ -40,7 +40,7 @@ impl Default for Config {
     }
 }
 
-impl Config {
+impl Settings {
     /// How many partitions there are.
     pub(crate) fn partitions(&self) -> usize {
         self.partitions.unwrap_or_else(|| {
@@ -114,45 +114,45 @@ mod tests {
 
     #[test]
     fn the_defaults_are_what_the_documentation_says_and_valid() {
-        let config = Config::default();
-        assert_eq!(config.capacity, 100_000);
-        assert_eq!(config.max_batch_size(), 500);
-        assert_eq!(config.max_delay, Duration::from_millis(50));
-        assert_eq!(config.max_in_flight, 1);
-        assert_eq!(config.attempt_timeout, Duration::from_millis(10_000));
-        assert_eq!(config.partitions(), num_cpus::get());
-        assert_eq!(config.violations(), []);
+        let settings = Settings::default();
+        assert_eq!(settings.capacity, 100_000);
+        assert_eq!(settings.max_batch_size(), 500);
+        assert_eq!(settings.max_delay, Duration::from_millis(50));
+        assert_eq!(settings.max_in_flight, 1);
+        assert_eq!(settings.attempt_timeout, Duration::from_millis(10_000));
+        assert_eq!(settings.partitions(), num_cpus::get());
+        assert_eq!(settings.violations(), []);
     }
 
     #[test]
     fn there_is_a_partition_for_each_worker() {
-        let config = Config {
+        let settings = Settings {
             max_in_flight: 100,
-            ..Config::default()
+            ..Settings::default()
         };
-        assert!(config.partitions() >= 100);
-        assert_eq!(config.violations(), []);
+        assert!(settings.partitions() >= 100);
+        assert_eq!(settings.violations(), []);
     }
 
     #[test]
     fn the_smallest_capacity_is_usable() {
-        let config = Config {
+        let settings = Settings {
             capacity: 1,
             max_batch_size: Some(1),
-            ..Config::default()
+            ..Settings::default()
         };
-        assert_eq!(config.violations(), []);
+        assert_eq!(settings.violations(), []);
     }
 
     #[test]
     fn a_batch_fits_any_capacity_unless_it_is_set() {
         for (capacity, size) in [(1, 1), (2, 2), (4, 3), (600, 450), (667, 500), (5000, 500)] {
-            let config = Config {
+            let settings = Settings {
                 capacity,
-                ..Config::default()
+                ..Settings::default()
             };
             assert_eq!(
-                (config.max_batch_size(), config.violations()),
+                (settings.max_batch_size(), settings.violations()),
                 (size, vec![])
             );
         }

@@ -1,7 +1,7 @@
 //! What the flusher asks of the face that it serves. A queue answers with lanes (`partition`), a
 //! map with maps (`map`); batches, delivery, capacity and lifecycle are the same for both.
 
-use crate::capacity::Gate;
+use crate::capacity::Capacity;
 use crate::stats::Intake;
 use crate::sync::Arc;
 
@@ -15,7 +15,7 @@ pub(crate) trait Source: Send + Sync + 'static {
     // Not a method: loom's `Arc` cannot be the type of `self`.
     fn collector(of: &Arc<Self>) -> Self::Collector;
 
-    fn gate(&self) -> &Gate;
+    fn capacity(&self) -> &Capacity;
 
     /// Refuses items from now on; whether this call was the first. Pushes that have begun may
     /// still be accepted.
@@ -29,13 +29,13 @@ pub(crate) trait Source: Send + Sync + 'static {
 
 /// Where everything is collected: lists of at most `max` items, all but the last one full.
 #[derive(Debug)]
-pub(crate) struct Cuts<T> {
+pub(crate) struct BatchFiller<T> {
     max: usize,
     full: Vec<Vec<T>>,
     last: Vec<T>,
 }
 
-impl<T> Cuts<T> {
+impl<T> BatchFiller<T> {
     /// Begins with a list that has room already, or items.
     pub(crate) fn new(max: usize, first: Vec<T>) -> Self {
         let full = Vec::new();
@@ -94,7 +94,7 @@ pub(crate) trait Collect: Send + 'static {
     }
 
     /// Whether something waits that only `collect_all` takes.
-    fn has_late(&self, _worker: usize) -> bool {
+    fn has_fallback(&self, _worker: usize) -> bool {
         false
     }
 
@@ -103,10 +103,10 @@ pub(crate) trait Collect: Send + 'static {
 
     /// Appends everything that can be collected for a worker now to `out`; once the source is
     /// closed and not busy, everything that there is.
-    fn collect_all(&mut self, worker: usize, out: &mut Cuts<Self::Item>);
+    fn collect_all(&mut self, worker: usize, out: &mut BatchFiller<Self::Item>);
 
     /// Appends what is taken out of the source and in no batch yet.
-    fn collect_staged(&mut self, _worker: usize, _out: &mut Cuts<Self::Item>) {}
+    fn collect_staged(&mut self, _worker: usize, _out: &mut BatchFiller<Self::Item>) {}
 
     /// The first `n` items of those that a worker has collected and that were not terminal are.
     fn settle(&mut self, _worker: usize, _n: usize) {}
@@ -115,7 +115,7 @@ pub(crate) trait Collect: Send + 'static {
     fn settle_all(&mut self) {}
 
     /// Forgets writers that are gone.
-    fn bury(&mut self) {}
+    fn reap(&mut self) {}
 
     /// Makes sure that whoever pushes from now on rings, or says why we must not sleep. Only
     /// what waits for workers that are `free` keeps us from it.
@@ -133,7 +133,7 @@ pub(crate) trait Collect: Send + 'static {
     fn sweep(&mut self);
 
     /// Whether a sweep could free nothing.
-    fn is_lean(&self) -> bool;
+    fn is_trimmed(&self) -> bool;
 }
 
 /// What came of an attempt to park.

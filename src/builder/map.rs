@@ -10,7 +10,7 @@ use crate::error::build::BuildError;
 use crate::error::check::power_of_two;
 use crate::hash::RandomState;
 use crate::map::entry::{Change, Entry};
-use crate::map::store::{Table, Traits};
+use crate::map::store::{MapOptions, Store};
 use crate::map::{Map, Mirror};
 use crate::sink::{BlockingFnSink, FnSink, Sink, SinkError};
 
@@ -18,7 +18,7 @@ use crate::sink::{BlockingFnSink, FnSink, Sink, SinkError};
 const MOST_SHARDS: usize = 1024;
 
 /// The settings that only a map has.
-pub struct MapSettings<V, S>(Traits<V, S>);
+pub struct MapSettings<V, S>(MapOptions<V, S>);
 
 impl<V, S> fmt::Debug for MapSettings<V, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -65,7 +65,7 @@ where
     /// # }
     /// ```
     pub fn builder() -> Builder<Self> {
-        Builder::new(MapSettings(Traits {
+        Builder::new(MapSettings(MapOptions {
             shards: 4,
             hasher: RandomState::default(),
             remember_versions: 0,
@@ -102,17 +102,16 @@ where
     where
         H: BuildHasher + Send + Sync + 'static,
     {
-        let Traits {
+        let MapOptions {
             shards,
             remember_versions,
             copy,
             ..
         } = self.own.0;
         Builder {
-            config: self.config,
-            home: self.home,
-            barrier: self.barrier,
-            own: MapSettings(Traits {
+            settings: self.settings,
+            runtime: self.runtime,
+            own: MapSettings(MapOptions {
                 shards,
                 hasher,
                 remember_versions,
@@ -263,8 +262,8 @@ where
     /// use std::sync::Mutex;
     /// use swaplane::{Batch, Change, Map, Sink, SinkError};
     ///
-    /// struct Table(Mutex<HashMap<u64, &'static str>>);
-    /// impl Sink<Change<u64, &'static str>> for Table {
+    /// struct Store(Mutex<HashMap<u64, &'static str>>);
+    /// impl Sink<Change<u64, &'static str>> for Store {
     ///     async fn send(&self, batch: Batch<Change<u64, &'static str>>) -> Result<(), SinkError> {
     ///         let mut table = self.0.lock().unwrap();
     ///         for change in batch.iter() {
@@ -277,7 +276,7 @@ where
     ///     }
     /// }
     ///
-    /// let table = std::sync::Arc::new(Table(Mutex::default()));
+    /// let table = std::sync::Arc::new(Store(Mutex::default()));
     /// let mirror = Map::builder().spawn_mirror(table.clone())?;
     /// mirror.put(1, "one")?;
     /// mirror.put(2, "two")?;
@@ -327,7 +326,7 @@ where
     {
         let mut wrong = Vec::new();
         power_of_two("shards", self.own.0.shards, MOST_SHARDS, &mut wrong);
-        let table = |shape, MapSettings(traits)| Table::new(shape, traits);
+        let table = |shape, MapSettings(traits)| Store::new(shape, traits);
         self.start(sink, wrong, table).map(Map::new)
     }
 }

@@ -2,12 +2,26 @@
 
 use std::future::Future;
 
-use super::Builder;
+use super::{Buffer, Builder, sealed};
 use crate::batch::Batch;
 use crate::error::build::BuildError;
 use crate::queue::Queue;
-use crate::queue::store::Partitions;
+use crate::queue::barrier::Barrier;
+use crate::queue::store::Store;
 use crate::sink::{BlockingFnSink, FnSink, Sink, SinkError};
+
+/// The settings that only a queue has.
+#[derive(Debug, Default)]
+pub struct QueueSettings {
+    /// `None`: the best that the machine has. Tests set it.
+    barrier: Option<Barrier>,
+}
+
+impl<T: Send + 'static> sealed::Sealed for Queue<T> {}
+
+impl<T: Send + 'static> Buffer for Queue<T> {
+    type Settings = QueueSettings;
+}
 
 impl<T: Send + 'static> Queue<T> {
     /// Begins to set up a queue.
@@ -23,7 +37,7 @@ impl<T: Send + 'static> Queue<T> {
     /// # }
     /// ```
     pub fn builder() -> Builder<Self> {
-        Builder::new(())
+        Builder::new(QueueSettings::default())
     }
 }
 
@@ -54,7 +68,9 @@ impl<T: Send + 'static> Builder<Queue<T>> {
     /// # }
     /// ```
     pub fn spawn<S: Sink<T>>(self, sink: S) -> Result<Queue<T>, BuildError> {
-        let shared = self.start(sink, Vec::new(), |shape, ()| Partitions::new(shape))?;
+        let shared = self.start(sink, Vec::new(), |shape, own: QueueSettings| {
+            Store::new(shape, own.barrier.unwrap_or_else(Barrier::new))
+        })?;
         Ok(Queue::new(shared))
     }
 
@@ -141,7 +157,7 @@ mod tests {
                     .own_thread()
                     .max_batch_size(7)
                     .max_delay(Duration::from_micros(50));
-                builder.barrier = Some(barrier);
+                builder.own.barrier = Some(barrier);
                 let queue = builder.spawn_fn(|_batch| async { Ok(()) }).unwrap();
                 let accepted: u64 = thread::scope(|scope| {
                     let push = |_| {

@@ -36,7 +36,7 @@ impl Credits {
         }
     }
 
-    pub(crate) fn capacity(&self) -> usize {
+    pub(crate) fn total(&self) -> usize {
         self.capacity
     }
 
@@ -67,7 +67,7 @@ impl Credits {
             .try_acquire_many(n)
             .map(|permit| permit.forget())
             .is_ok()
-            || broken("credit: none needed")
+            || broken("credits: none needed")
     }
 
     /// Counts up to `n` credits as idle, but no more than half of what is left of the allowance:
@@ -78,12 +78,12 @@ impl Credits {
             return 0;
         }
         let share = |idle| {
-            if broken("credit: no allowance") {
+            if broken("credits: no allowance") {
                 return n;
             }
             n.min(self.allowance.saturating_sub(idle).div_ceil(2))
         };
-        if broken("credit: allowance in two steps") {
+        if broken("credits: allowance in two steps") {
             let idle = self.idle.load(Relaxed);
             self.idle.store(idle + share(idle), Relaxed);
             return share(idle);

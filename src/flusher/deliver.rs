@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  outbox ─► Sending ──Ok───────────────────────────────► delivered
-//!              ▲  └─error, panic, timeout─► Homing ─────► lost, or back to the outbox
-//!              │                              │ the attempt has ended, its batch is home, and
+//!              ▲  └─error, panic, timeout─► AwaitingReturn ─────► lost, or back to the outbox
+//!              │                              │ the attempt has ended, its batch is lease, and
 //!              └────────── Waiting ◄──────────┘ there is to be another
 //! ```
 //!
@@ -11,7 +11,7 @@
 //!
 //! A task for each batch would cost more than a quick sink does. So where the sink takes its
 //! batches at once a task (`attempt`) delivers a **run**: batch after batch, each lent when the
-//! one before is delivered (see `Home`). The flusher follows by `catch_up`. As soon as the sink
+//! one before is delivered (see `Lease`). The flusher follows by `catch_up`. As soon as the sink
 //! waits for something, or fails, what has not begun is taken back to the outbox; also at `LATE`,
 //! for a sink that blocks, where the run ends by itself if the flusher cannot come. A run is
 //! planned to last `QUICK`.
@@ -32,8 +32,8 @@ use tokio::time::Instant;
 use self::attempt::{Errand, Failure, LATE, Task, Waited, failure, run};
 use self::cut::Leg;
 pub(crate) use self::cut::{Cut, Done};
-use crate::batch::{Content, Home, drop_items};
-use crate::panic::{Foreign, contain};
+use crate::batch::{Content, Lease, drop_items};
+use crate::panic::{UserValue, catch};
 use crate::retry::Retry;
 use crate::sink::Sink;
 use crate::stats::Counters;
@@ -45,7 +45,7 @@ const QUICK: Duration = Duration::from_micros(200);
 const LONGEST_RUN: usize = 16;
 
 pub(crate) struct Worker<T> {
-    home: Arc<Home<T>>,
+    lease: Arc<Lease<T>>,
     /// Batches in the order in which they are to be delivered.
     pub(crate) outbox: VecDeque<Cut<T>>,
     delivery: Option<Delivery<T>>,
@@ -68,12 +68,12 @@ struct Delivery<T> {
     state: State<T>,
 }
 
-// It changes in place: were we to panic, whatever has items must be where `salvage` finds it.
+// It changes in state: were we to panic, whatever has items must be where `salvage` finds it.
 enum State<T> {
     Sending(Task),
     /// The attempt has failed, but the batch may still be in somebody's hands; or the attempt
     /// may turn out to have succeeded after all, at the last moment.
-    Homing {
+    AwaitingReturn {
         task: Option<Task>,
         taken: bool,
         error: Failure,
@@ -115,9 +115,9 @@ pub(crate) enum Outcome {
 }
 
 impl<T: Send + 'static> Worker<T> {
-    pub(crate) fn new(home: Arc<Home<T>>) -> Self {
+    pub(crate) fn new(lease: Arc<Lease<T>>) -> Self {
         Self {
-            home,
+            lease,
             outbox: VecDeque::new(),
             delivery: None,
             done: Done::default(),
@@ -145,12 +145,12 @@ impl<T: Send + 'static> Worker<T> {
 
     /// Memory for the next batch.
     pub(crate) fn take_spare(&self) -> Vec<T> {
-        self.home.take_spare()
+        self.lease.take_spare()
     }
 
     /// Frees the memory that it has no use for now.
     pub(crate) fn shrink(&mut self) {
-        self.home.trim();
+        self.lease.trim();
         self.outbox.shrink_to(4);
     }
 
@@ -188,8 +188,8 @@ impl<T: Send + 'static> Worker<T> {
         let more = self.outbox.len().min(self.pace - 1);
         let next = self.outbox.iter().take(more).map(Cut::leg).collect();
         let following = self.outbox.drain(..more).map(Cut::into_batch);
-        let batch = Home::lend(&self.home, cut.into_batch(), following);
-        let run = run(courier.sink.clone(), batch, errand, self.home.clone(), now);
+        let batch = Lease::lend(&self.lease, cut.into_batch(), following);
+        let run = run(courier.sink.clone(), batch, errand, self.lease.clone(), now);
         self.delivery = Some(Delivery {
             leg,
             next,
@@ -207,7 +207,7 @@ impl<T: Send + 'static> Worker<T> {
     /// Learns how far a run has come.
     fn catch_up(&mut self, counters: &Counters) {
         if self.is_in_run() {
-            let (followed, paused) = self.home.followed();
+            let (followed, paused) = self.lease.followed();
             self.follow(followed, counters);
             if paused {
                 self.cut_short(counters);
@@ -225,7 +225,7 @@ impl<T: Send + 'static> Worker<T> {
     }
 
     fn take_back(&mut self, counters: &Counters) {
-        let (followed, rest) = self.home.revoke();
+        let (followed, rest) = self.lease.revoke();
         self.follow(followed, counters);
         for batch in rest.into_iter().rev() {
             let next = self.delivery.as_mut().and_then(|it| it.next.pop_back());
@@ -275,8 +275,8 @@ impl<T: Send + 'static> Worker<T> {
                 Some(self.until.map_or(late, |until| until.min(late)))
             }
             State::Sending(_) | State::Waiting(_) => self.until,
-            // Its task wakes us as it ends, and the batch rings when it comes home.
-            State::Homing { .. } => None,
+            // Its task wakes us as it ends, and the batch rings when it comes lease.
+            State::AwaitingReturn { .. } => None,
         }
     }
 
@@ -326,7 +326,7 @@ impl<T: Send + 'static> Worker<T> {
                         }
                     }
                 },
-                State::Homing { task, taken, error } => {
+                State::AwaitingReturn { task, taken, error } => {
                     if let Some(running) = task {
                         match Pin::new(running).poll(context) {
                             Poll::Ready(Ok(Ok(waited))) => {
@@ -338,15 +338,15 @@ impl<T: Send + 'static> Worker<T> {
                                 // What it says is of no interest any more.
                                 drop(failure(outcome));
                             }
-                            // Though the batch may be home by now: attempts never overlap.
+                            // Though the batch may be lease by now: attempts never overlap.
                             Poll::Pending => return Poll::Pending,
                         }
                     }
-                    match self.home.collect() {
+                    match self.lease.collect() {
                         Content::Back(items) => {
                             let homing =
                                 std::mem::replace(&mut delivery.state, State::Waiting(items));
-                            let State::Homing { error, .. } = homing else {
+                            let State::AwaitingReturn { error, .. } = homing else {
                                 unreachable!("matched above");
                             };
                             let outcome = self.failed(&error, courier);
@@ -360,7 +360,7 @@ impl<T: Send + 'static> Worker<T> {
                         self.delivery = None;
                         return Poll::Ready(Some((id, size, Outcome::Lost)));
                     }
-                    // Somebody has the batch; it rings when it comes home.
+                    // Somebody has the batch; it rings when it comes lease.
                     return Poll::Pending;
                 }
                 State::Waiting(_) => {
@@ -375,7 +375,7 @@ impl<T: Send + 'static> Worker<T> {
         }
     }
 
-    /// Decides what becomes of the batch, which is home after a failed attempt. `None`: it waits.
+    /// Decides what becomes of the batch, which is lease after a failed attempt. `None`: it waits.
     fn failed<S>(&mut self, error: &Failure, courier: &Courier<S>) -> Option<Outcome> {
         let delivery = self.delivery.as_ref()?;
         let Leg { id, attempts, .. } = delivery.leg;
@@ -386,7 +386,7 @@ impl<T: Send + 'static> Worker<T> {
         }
         let elapsed = delivery.leg.begun.map_or(Duration::ZERO, |it| it.elapsed());
         let next = || courier.retry.next(attempts, elapsed, error, fastrand::f64);
-        let Some(delay) = contain("the retry policy", next).flatten() else {
+        let Some(delay) = catch("the retry policy", next).flatten() else {
             give_up(courier, id, delivery.leg.size, attempts, error);
             if let Some(State::Waiting(mut items)) = self.delivery.take().map(|it| it.state) {
                 drop_items(&mut items);
@@ -419,7 +419,7 @@ impl<T: Send + 'static> Worker<T> {
         }
     }
 
-    /// Ends the attempt that is under way. Its batch comes home unless somebody holds on to it.
+    /// Ends the attempt that is under way. Its batch comes lease unless somebody holds on to it.
     pub(crate) fn abort(&mut self, why: &str, counters: &Counters) {
         self.cut_short(counters);
         if let Some(delivery) = &mut self.delivery {
@@ -438,7 +438,7 @@ impl<T: Send + 'static> Worker<T> {
         if let Some(delivery) = self.delivery.take() {
             let back = match delivery.state {
                 State::Waiting(waiting) => Some(waiting),
-                State::Sending(_) | State::Homing { .. } => match self.home.collect() {
+                State::Sending(_) | State::AwaitingReturn { .. } => match self.lease.collect() {
                     Content::Back(back) => Some(back),
                     Content::Out | Content::Taken => None,
                 },
@@ -449,7 +449,7 @@ impl<T: Send + 'static> Worker<T> {
                     items.extend(back);
                 }
                 None => {
-                    self.home.give_up();
+                    self.lease.give_up();
                     lost = delivery.leg.size;
                     each(delivery.leg.id, 0, lost);
                 }
@@ -469,7 +469,7 @@ impl<T: Send + 'static> Worker<T> {
         if let Some(Delivery {
             state:
                 State::Sending(task)
-                | State::Homing {
+                | State::AwaitingReturn {
                     task: Some(task), ..
                 },
             ..
@@ -493,7 +493,7 @@ impl<T: Send + 'static> Worker<T> {
     /// Whether an attempt that was aborted has not ended yet.
     pub(crate) fn is_ending(&self) -> bool {
         let state = self.delivery.as_ref().map(|delivery| &delivery.state);
-        matches!(state, Some(State::Homing { task: Some(_), .. }))
+        matches!(state, Some(State::AwaitingReturn { task: Some(_), .. }))
     }
 
     /// Whether an attempt is under way, or its batch is in somebody's hands.
@@ -502,11 +502,11 @@ impl<T: Send + 'static> Worker<T> {
             None | Some(State::Waiting(_)) => false,
             Some(
                 State::Sending(task)
-                | State::Homing {
+                | State::AwaitingReturn {
                     task: Some(task), ..
                 },
-            ) => !task.is_finished() || self.home.is_out(),
-            Some(State::Homing { task: None, .. }) => self.home.is_out(),
+            ) => !task.is_finished() || self.lease.is_out(),
+            Some(State::AwaitingReturn { task: None, .. }) => self.lease.is_out(),
         }
     }
 }
@@ -514,7 +514,7 @@ impl<T: Send + 'static> Worker<T> {
 impl<T> State<T> {
     /// The attempt has failed; its task, if it is not known to have ended.
     fn homing(task: Option<Task>, error: Failure) -> Self {
-        Self::Homing {
+        Self::AwaitingReturn {
             task,
             taken: false,
             error,
@@ -526,7 +526,7 @@ impl<T> State<T> {
         *self = match std::mem::replace(self, Self::Waiting(Vec::new())) {
             Self::Sending(task) => {
                 task.abort();
-                Self::homing(Some(task), Foreign::new(why.into()))
+                Self::homing(Some(task), UserValue::new(why.into()))
             }
             other => other,
         };

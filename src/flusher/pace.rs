@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::capacity::MOST_DOUBLINGS;
+use crate::capacity::MOST_BATCHES_LOG2;
 
 /// How long a rest is at most in which more than one full batch is to wake us.
 const LOOK: Duration = Duration::from_millis(2);
@@ -23,7 +23,7 @@ const LINGER: u32 = 200;
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     /// How often the one full batch is doubled that is to wake us.
-    doublings: usize,
+    batches_log2: usize,
     /// Where no report will tell of a full batch: when to look for one.
     look: Option<Instant>,
     short_rests: u32,
@@ -32,8 +32,8 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn doublings(&self) -> usize {
-        self.doublings
+    pub(super) fn batches_log2(&self) -> usize {
+        self.batches_log2
     }
 
     /// When to end the rest that begins, if nothing else does.
@@ -44,7 +44,7 @@ impl Pace {
     /// Where the reports are `blurred` by credits that lanes do not use, a full batch may have to
     /// wait for a look.
     pub(super) fn begin_rest(&mut self, blurred: bool) {
-        let after = if self.doublings > 0 {
+        let after = if self.batches_log2 > 0 {
             Some(LOOK)
         } else {
             blurred.then_some(BLIND_LOOK)
@@ -52,8 +52,8 @@ impl Pace {
         self.look = after.map(|after| Instant::now() + after);
     }
 
-    /// After a rest with a delay, which a bell ended or did not. Where reports of full batches wake
-    /// us soon, again and again, asks for more of them at a time, but no more than `most` doublings:
+    /// After a rest with a delay, which a wakeup ended or did not. Where reports of full batches wake
+    /// us soon, again and again, asks for more of them at a time, but no more than `most` batches_log2:
     /// a full batch may wait `LOOK` then. At once where twice as much waits by now. Returns whether it
     /// was time to look.
     pub(super) fn end_rest(
@@ -70,16 +70,16 @@ impl Pace {
             self.short_rests = 0;
         }
         if lasted >= SILENCE {
-            self.doublings = 0;
+            self.batches_log2 = 0;
         }
-        if woken && is_reported(self.doublings) {
-            let more = self.doublings + 1;
+        if woken && is_reported(self.batches_log2) {
+            let more = self.batches_log2 + 1;
             if self.is_one_of_many(short) || waits(more) {
-                self.doublings = more.min(most).min(MOST_DOUBLINGS);
+                self.batches_log2 = more.min(most).min(MOST_BATCHES_LOG2);
             }
-        } else if looked && self.doublings > 0 {
-            let less = self.doublings - 1;
-            self.doublings = if waits(less) { less } else { 0 };
+        } else if looked && self.batches_log2 > 0 {
+            let less = self.batches_log2 - 1;
+            self.batches_log2 = if waits(less) { less } else { 0 };
         }
         looked
     }
@@ -126,7 +126,7 @@ mod tests {
     fn rests(pace: &mut Pace, n: u32, batches: usize) {
         for _ in 0..n {
             pace.begin_rest(false);
-            let waits = |doublings: usize| batches >= 1 << doublings;
+            let waits = |batches_log2: usize| batches >= 1 << batches_log2;
             pace.end_rest(true, SOON, 3, waits, waits);
         }
     }
@@ -140,18 +140,18 @@ mod tests {
     fn a_steady_load_is_looked_at_less_often_and_a_single_batch_at_once() {
         let mut pace = Pace::default();
         rests(&mut pace, MANY - 1, 1);
-        assert_eq!(pace.doublings(), 0);
+        assert_eq!(pace.batches_log2(), 0);
         rests(&mut pace, 1, 1);
-        assert_eq!(pace.doublings(), 1);
+        assert_eq!(pace.batches_log2(), 1);
     }
 
     #[test]
     fn too_much_at_once_counts_at_once_up_to_the_limit() {
         let mut pace = Pace::default();
         rests(&mut pace, 1, 2);
-        assert_eq!(pace.doublings(), 1);
+        assert_eq!(pace.batches_log2(), 1);
         rests(&mut pace, 9, 1000);
-        assert_eq!(pace.doublings(), 3);
+        assert_eq!(pace.batches_log2(), 3);
     }
 
     #[test]
@@ -161,12 +161,12 @@ mod tests {
             rests(&mut pace, 2, 1000);
             for (waiting, left) in [(2, 1), (0, 0)] {
                 pace.begin_rest(false);
-                let at = pace.look().expect("there are doublings");
+                let at = pace.look().expect("there are batches_log2");
                 tokio::time::sleep_until(at).await;
                 // The reports know nothing of lanes that do not use what they have.
-                let waits = |doublings: usize| waiting >= 1 << doublings;
+                let waits = |batches_log2: usize| waiting >= 1 << batches_log2;
                 pace.end_rest(false, LOOK, 3, |_| true, waits);
-                assert_eq!(pace.doublings(), left);
+                assert_eq!(pace.batches_log2(), left);
             }
             pace.begin_rest(false);
             assert_eq!(pace.look(), None);

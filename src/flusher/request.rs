@@ -53,7 +53,7 @@ impl<R> Requests<R> {
     /// Asks for a flush of all that was pushed before. `None`: the flusher has ended.
     pub(crate) fn flush(&self) -> Option<oneshot::Receiver<Flushed>> {
         let mut notes = self.notes.lock();
-        if notes.ended && !broken("request: noted after the end") {
+        if notes.ended && !broken("request: taken after the end") {
             return None;
         }
         let (sender, receiver) = oneshot::channel();

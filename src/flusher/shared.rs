@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::deliver::Worker;
 use super::request::Requests;
 use super::{BUSY_PAUSE, GRACE};
-use crate::batch::{Home, drop_items};
-use crate::settings::Config;
-use crate::source::{Collect, Cuts, Source};
+use crate::batch::{Lease, drop_items};
+use crate::settings::Settings;
+use crate::source::{BatchFiller, Collect, Source};
 use crate::stats::{Counters, Stats};
 use crate::sync::{Arc, broken};
 
@@ -17,18 +17,18 @@ pub(crate) struct Shared<B: Source> {
     pub(crate) source: Arc<B>,
     pub(crate) counters: Counters,
     pub(crate) requests: Requests<Core<B>>,
-    pub(crate) config: Config,
+    pub(crate) settings: Settings,
 }
 
 impl<B: Source> Shared<B> {
     /// Refuses items from now on; whether this call was the first.
     pub(crate) fn close(&self) -> bool {
-        if broken("close: noted before it is raised") {
+        if broken("close: requested before the store is closed") {
             self.requests.close();
         }
         let first = self.source.close();
         self.requests.close();
-        self.source.gate().ring();
+        self.source.capacity().wake();
         first
     }
 
@@ -36,7 +36,7 @@ impl<B: Source> Shared<B> {
     pub(crate) fn shutdown(&self, deadline: Duration) {
         self.source.close();
         self.requests.shutdown(deadline);
-        self.source.gate().ring();
+        self.source.capacity().wake();
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -54,13 +54,15 @@ pub(crate) struct Core<B: Source> {
 
 impl<B: Source> Core<B> {
     pub(crate) fn new(source: &Arc<B>) -> Self {
-        let gate = source.gate();
+        let capacity = source.capacity();
         // All workers together keep room for what the queue can hold.
-        let room = gate.credits.capacity() / gate.workers();
-        let home = || Home::new(room, gate.bell.clone());
+        let room = capacity.credits.total() / capacity.workers();
+        let lease = || Lease::new(room, capacity.wakeup.clone());
         Self {
             collector: B::collector(source),
-            workers: (0..gate.workers()).map(|_| Worker::new(home())).collect(),
+            workers: (0..capacity.workers())
+                .map(|_| Worker::new(lease()))
+                .collect(),
             leftovers: Vec::new(),
         }
     }
@@ -71,7 +73,7 @@ impl<B: Source> Core<B> {
     }
 
     /// Takes what the flusher left behind when its runtime was dropped, if it was: what lies in
-    /// the source, and what came home from the sink. Nobody else will do it, so this waits for
+    /// the source, and what came lease from the sink. Nobody else will do it, so this waits for
     /// attempts that are just being dropped, within `patience`, and for pushes in progress,
     /// whatever that is. But not for long: a push that a thread was stopped in the middle of is for
     /// the next shutdown to find.
@@ -102,7 +104,7 @@ impl<B: Source> Core<B> {
             let before = self.leftovers.len();
             let lost = self.workers[worker].salvage(&mut self.leftovers, |_, _, _| {});
             let leftovers = std::mem::take(&mut self.leftovers);
-            let mut leftovers = Cuts::new(usize::MAX, leftovers);
+            let mut leftovers = BatchFiller::new(usize::MAX, leftovers);
             self.collector.collect_all(worker, &mut leftovers);
             self.leftovers = leftovers.into_one();
             counters.returned.add(self.leftovers.len() - before);

@@ -126,9 +126,9 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         }
         let until = Instant::now() + GRACE;
         let mut pause = pin!(sleep_until(until));
-        let bell = self.gate().bell.clone();
+        let wakeup = self.capacity().wakeup.clone();
         loop {
-            let mut rung = pin!(bell.notified());
+            let mut rung = pin!(wakeup.notified());
             let late = poll_fn(|context| {
                 // Again each time, for where a drain ends: whatever fails now is not tried again.
                 self.courier.failed = Failed::Returns;

@@ -5,16 +5,16 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
 
-use super::counts::Tally;
+use super::counts::ShardCounts;
 use super::entry::Kind;
 use super::hashed::Hashed;
 use super::shards::Shards;
-use super::slot::Held;
-use super::store::Table;
+use super::slot::Slot;
+use super::store::Store;
 use crate::batch::drop_items;
-use crate::capacity::Gate;
-use crate::panic::{contain, drop_both};
-use crate::source::{Collect, Cuts, Parked};
+use crate::capacity::Capacity;
+use crate::panic::{catch, drop_both};
+use crate::source::{BatchFiller, Collect, Parked};
 use crate::sync::{Arc, broken};
 
 pub(crate) struct Collector<K, V, S, M: Kind>
@@ -22,21 +22,21 @@ where
     K: Eq + Send + 'static,
     V: Send + 'static,
 {
-    table: Arc<Table<K, V, S, M>>,
-    partitions: Vec<Turn>,
-    workers: Vec<Line<M::Item<K, V>>>,
+    table: Arc<Store<K, V, S, M>>,
+    partitions: Vec<PartitionState>,
+    workers: Vec<WorkerQueue<M::Item<K, V>>>,
     /// Nobody else's, and empty between calls.
-    scratch: Shards<K, Held<V>>,
+    scratch: Shards<K, Slot<V>>,
     parked: bool,
     /// Something was swapped since the last sweep.
     used: bool,
     /// Nothing was, since memory was freed.
-    lean: bool,
+    trimmed: bool,
 }
 
 /// Whose turn it is in a partition.
 #[derive(Debug, Default)]
-struct Turn {
+struct PartitionState {
     active: usize,
     /// Where in the line of its worker the last entry that is out stands.
     out_until: Option<u64>,
@@ -44,10 +44,10 @@ struct Turn {
 
 /// What a worker gets, in order.
 #[derive(Debug)]
-struct Line<I> {
+struct WorkerQueue<I> {
     staged: VecDeque<I>,
-    /// How many ever entered the line, and how many of them are terminal.
-    entered: u64,
+    /// How many ever locked the line, and how many of them are terminal.
+    locked: u64,
     terminal: u64,
     /// Which partition is next.
     next: usize,
@@ -58,21 +58,23 @@ where
     K: Eq + Clone + Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
-    pub(crate) fn new(table: Arc<Table<K, V, S, M>>) -> Self {
-        let line = |worker| Line {
+    pub(crate) fn new(table: Arc<Store<K, V, S, M>>) -> Self {
+        let line = |worker| WorkerQueue {
             staged: VecDeque::new(),
-            entered: 0,
+            locked: 0,
             terminal: 0,
             next: worker,
         };
         Self {
-            partitions: (0..table.partitions()).map(|_| Turn::default()).collect(),
-            workers: (0..table.gate().workers()).map(line).collect(),
+            partitions: (0..table.partitions())
+                .map(|_| PartitionState::default())
+                .collect(),
+            workers: (0..table.capacity().workers()).map(line).collect(),
             scratch: Shards::new(table.shards()),
             table,
             parked: false,
             used: false,
-            lean: true,
+            trimmed: true,
         }
     }
 }
@@ -128,8 +130,8 @@ where
             self.forget(index);
         }
         let partition = table.partition(index);
-        partition.swap_out(active, |tally| {
-            versioned |= end_lease(tally, index, table.gate());
+        partition.swap_out(active, |counts| {
+            versioned |= end_lease(counts, index, table.capacity());
         });
         if versioned || table.copy().is_some() {
             self.keep(partition.out());
@@ -141,12 +143,12 @@ where
         }
         Self::stage(&self.scratch, &mut self.workers[worker]);
         partition.reuse(1 - active, &self.scratch);
-        self.partitions[index] = Turn {
+        self.partitions[index] = PartitionState {
             active: 1 - active,
-            out_until: Some(self.workers[worker].entered),
+            out_until: Some(self.workers[worker].locked),
         };
         self.used = true;
-        self.lean = false;
+        self.trimmed = false;
         // All may have been removed since we looked; then nothing of it will ever be settled.
         if !broken("map: an empty swap is never over") {
             self.forget_terminal(worker);
@@ -155,9 +157,9 @@ where
 
     /// Fills the scratch with what is to stay known of entries that are out: those with a version;
     /// all of them if their values can be read. What cannot be cloned is not known.
-    fn keep(&self, out: &Shards<K, Held<V>>) {
+    fn keep(&self, out: &Shards<K, Slot<V>>) {
         out.for_each(|key, held| {
-            if held.past().version().is_some() || self.table.copy().is_some() {
+            if held.meta().version().is_some() || self.table.copy().is_some() {
                 if let Some((key, kept)) = Self::clone_of(self.table.copy(), key, held) {
                     let shard = self.scratch.index(key.hash);
                     self.scratch.lock(shard).insert(key, kept);
@@ -169,43 +171,43 @@ where
     fn clone_of(
         copy: Option<fn(&V) -> V>,
         key: &Hashed<K>,
-        held: &Held<V>,
-    ) -> Option<(Hashed<K>, Held<V>)> {
-        let key = contain("the clone of a key", || key.clone())?;
+        held: &Slot<V>,
+    ) -> Option<(Hashed<K>, Slot<V>)> {
+        let key = catch("the clone of a key", || key.clone())?;
         let value = copy.zip(held.value());
-        let value = value.and_then(|(copy, value)| contain("the clone of a value", || copy(value)));
-        Some((key, Held::new(value, *held.past())))
+        let value = value.and_then(|(copy, value)| catch("the clone of a value", || copy(value)));
+        Some((key, Slot::new(value, *held.meta())))
     }
 
-    /// Keeps an entry that is about to leave in place of an older one that is out, which is to be
+    /// Keeps an entry that is about to leave in shard_id of an older one that is out, which is to be
     /// dropped.
     fn keep_over(
         copy: Option<fn(&V) -> V>,
-        out: &Shards<K, Held<V>>,
+        out: &Shards<K, Slot<V>>,
         key: &Hashed<K>,
-        held: &Held<V>,
-    ) -> Option<(Hashed<K>, Held<V>)> {
+        held: &Slot<V>,
+    ) -> Option<(Hashed<K>, Slot<V>)> {
         let (key, kept) = Self::clone_of(copy, key, held)?;
         let mut out = out.lock(out.index(key.hash));
         let is = |other: &Hashed<K>| *other == key;
-        let older = contain("the comparison of a key", || out.remove(key.hash, is)).flatten();
+        let older = catch("the comparison of a key", || out.remove(key.hash, is)).flatten();
         out.insert(key, kept);
         older
     }
 
     /// Makes items of what is in the scratch, at the end of a worker's line.
-    fn stage(scratch: &Shards<K, Held<V>>, line: &mut Line<M::Item<K, V>>) {
+    fn stage(scratch: &Shards<K, Slot<V>>, line: &mut WorkerQueue<M::Item<K, V>>) {
         let before = line.staged.len();
         for shard in 0..scratch.amount() {
             let mut scratch = scratch.lock(shard);
             let held = scratch.drain();
             let items = held.map(|(key, held)| {
-                let past = *held.past();
-                M::item(key.key, held.into_value(), past.version(), past.updates())
+                let meta = *held.meta();
+                M::item(key.key, held.into_value(), meta.version(), meta.updates())
             });
             line.staged.extend(items);
         }
-        line.entered += (line.staged.len() - before) as u64;
+        line.locked += (line.staged.len() - before) as u64;
     }
 
     /// Takes what is held in a partition that is out, too. Nobody can enter any more, so no version
@@ -216,8 +218,8 @@ where
         let partition = table.partition(index);
         let (scratch, line) = (&self.scratch, &mut self.workers[worker]);
         let mut replaced = Vec::new();
-        partition.take_rest(active, scratch, |tally| {
-            end_lease(tally, index, table.gate());
+        partition.take_rest(active, scratch, |counts| {
+            end_lease(counts, index, table.capacity());
             if table.copy().is_some() {
                 scratch.for_each(|key, held| {
                     replaced.extend(Self::keep_over(table.copy(), partition.out(), key, held));
@@ -226,9 +228,9 @@ where
             Self::stage(scratch, line);
         });
         for (key, kept) in replaced {
-            contain("the drop of a key or value", || drop_both(kept, key));
+            catch("the drop of a key or value", || drop_both(kept, key));
         }
-        self.partitions[index].out_until = Some(self.workers[worker].entered);
+        self.partitions[index].out_until = Some(self.workers[worker].locked);
     }
 
     /// Forgets what is out of those partitions of a worker of which all is terminal.
@@ -245,11 +247,11 @@ where
     /// What was out of a partition is terminal.
     fn forget(&mut self, index: usize) {
         let partition = self.table.partition(index);
-        let early = broken("map: forgotten before it is remembered");
+        let early = broken("map: forgotten before it is delivered_versions");
         if early {
             partition.forget(&self.scratch);
         }
-        if let Some(remembered) = self.table.remembered() {
+        if let Some(delivered_versions) = self.table.delivered_versions() {
             let versions = if early {
                 &self.scratch
             } else {
@@ -257,14 +259,14 @@ where
             };
             let mut forgotten = Vec::new();
             versions.for_each(|key, held| {
-                let Some(version) = held.past().version() else {
+                let Some(version) = held.meta().version() else {
                     return;
                 };
-                let note = || remembered.note(key.clone(), version);
-                forgotten.extend(contain("the clone or comparison of a key", note).flatten());
+                let note = || delivered_versions.note(key.clone(), version);
+                forgotten.extend(catch("the clone or comparison of a key", note).flatten());
             });
             for key in forgotten {
-                contain("the drop of a key", || drop(key));
+                catch("the drop of a key", || drop(key));
             }
         }
         if !early {
@@ -272,7 +274,7 @@ where
         }
         for shard in 0..self.scratch.amount() {
             for (key, held) in self.scratch.lock(shard).drain() {
-                contain("the drop of a key or value", || drop_both(held, key));
+                catch("the drop of a key or value", || drop_both(held, key));
             }
         }
         self.partitions[index].out_until = None;
@@ -280,9 +282,9 @@ where
 }
 
 /// Ends the lease of a shard that is emptied; whether anything in it has a version.
-fn end_lease(tally: &Tally, home: usize, gate: &Gate) -> bool {
-    let emptied = tally.empty();
-    gate.end_lease(home, emptied.unused, emptied.last_lease);
+fn end_lease(counts: &ShardCounts, index: usize, capacity: &Capacity) -> bool {
+    let emptied = counts.empty();
+    capacity.end_lease(index, emptied.unused, emptied.last_lease);
     emptied.versioned
 }
 
@@ -309,7 +311,7 @@ where
             let staged = &mut self.workers[worker].staged;
             let n = room.min(staged.len());
             out.extend(staged.drain(..n));
-            self.table.gate().take_off(worker, n);
+            self.table.capacity().take_off(worker, n);
             room -= n;
             if room == 0 {
                 break;
@@ -322,23 +324,23 @@ where
         max - room
     }
 
-    fn collect_all(&mut self, worker: usize, out: &mut Cuts<Self::Item>) {
+    fn collect_all(&mut self, worker: usize, out: &mut BatchFiller<Self::Item>) {
         for partition in self.of_worker(worker) {
             if self.waiting(partition) == 0 {
                 continue;
             }
             if !self.is_out(partition) {
                 self.swap(worker, partition);
-            } else if self.table.is_shut() {
+            } else if self.table.is_sealed() {
                 self.take_rest(worker, partition);
             }
         }
         self.collect_staged(worker, out);
     }
 
-    fn collect_staged(&mut self, worker: usize, out: &mut Cuts<Self::Item>) {
+    fn collect_staged(&mut self, worker: usize, out: &mut BatchFiller<Self::Item>) {
         let staged = &mut self.workers[worker].staged;
-        self.table.gate().take_off(worker, staged.len());
+        self.table.capacity().take_off(worker, staged.len());
         while !staged.is_empty() {
             let (list, room) = out.open();
             list.extend(staged.drain(..room.min(staged.len())));
@@ -395,15 +397,15 @@ where
         (0..self.scratch.amount()).for_each(|shard| self.scratch.lock(shard).trim());
         let lines = self.workers.iter_mut();
         lines.for_each(|line| line.staged.shrink_to_fit());
-        self.lean = self.partitions.iter().all(|turn| turn.out_until.is_none());
+        self.trimmed = self.partitions.iter().all(|turn| turn.out_until.is_none());
     }
 
-    fn is_lean(&self) -> bool {
-        self.lean && !self.table.is_shrunk()
+    fn is_trimmed(&self) -> bool {
+        self.trimmed && !self.table.has_removed()
     }
 }
 
-impl<I> Drop for Line<I> {
+impl<I> Drop for WorkerQueue<I> {
     /// Items whose `Drop` panics take no others with them.
     fn drop(&mut self) {
         drop_items(&mut std::mem::take(&mut self.staged).into());

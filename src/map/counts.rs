@@ -4,7 +4,7 @@ use crate::sync::Owned;
 
 /// Changed only by whoever has the lock of the shard; read by anybody without.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct ShardCounts {
     /// Entries ever begun.
     begun: Owned,
     /// Updates ever merged into one.
@@ -22,7 +22,7 @@ pub(crate) struct Tally {
 }
 
 /// Under the lock.
-impl Tally {
+impl ShardCounts {
     /// Whether there is a credit for an entry.
     #[inline(always)]
     pub(crate) fn has_credit(&self) -> bool {
@@ -88,7 +88,7 @@ pub(crate) struct Emptied {
 }
 
 /// By anybody.
-impl Tally {
+impl ShardCounts {
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.get()
     }

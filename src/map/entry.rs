@@ -81,7 +81,7 @@ pub enum Put {
     Inserted,
     /// It replaced the value of the entry that was held.
     Replaced,
-    /// Nothing: a version at least as new is held, on its way or remembered. It does not count as
+    /// Nothing: a version at least as new is held, on its way or delivered_versions. It does not count as
     /// accepted.
     Stale,
 }

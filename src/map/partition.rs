@@ -15,7 +15,7 @@
 //! as long as the partition, so it does no harm that the same one comes back.
 //!
 //! A version is compared with what is held; where that has none, with what is swapped out, in the
-//! direction in which entries move: the other side, then `out`, then what is remembered. The
+//! direction in which entries move: the other side, then `out`, then what is delivered_versions. The
 //! flusher adds to the next of these before it takes from the last. The writer holds the lock of
 //! its shard all the while, and must not wait for one of the other side, whose holder may just be
 //! waiting for ours (the sides may have changed roles): it tries, and starts over.
@@ -25,10 +25,10 @@ use std::borrow::Borrow;
 
 use crossbeam_utils::CachePadded;
 
-use super::counts::Tally;
+use super::counts::ShardCounts;
 use super::hashed::Hashed;
-use super::shards::{Exclusive, Shards};
-use super::slot::Held;
+use super::shards::{ShardGuard, Shards};
+use super::slot::Slot;
 use crate::sync::{AtomicBool, AtomicUsize, Sealed, broken, order};
 
 pub(crate) struct Partition<K: Eq, V> {
@@ -37,28 +37,28 @@ pub(crate) struct Partition<K: Eq, V> {
     sides: [Side<K, V>; 2],
     /// What is swapped out and not terminal: all of it while it is being taken, then the versions
     /// (and the values, if they are to be read).
-    out: Shards<K, Held<V>>,
+    out: Shards<K, Slot<V>>,
     /// There may be something behind the active side.
     behind: AtomicBool,
 }
 
 struct Side<K: Eq, V> {
-    shards: Shards<K, Held<V>>,
+    shards: Shards<K, Slot<V>>,
     /// One for each shard, under its lock.
-    tallies: Box<[CachePadded<Tally>]>,
+    counts: Box<[CachePadded<ShardCounts>]>,
     sealed: Sealed,
 }
 
 /// A shard of the active side, locked.
-pub(crate) struct Entered<'a, K, V> {
-    pub(crate) shard: Exclusive<'a, K, Held<V>>,
-    pub(crate) tally: &'a Tally,
-    pub(crate) place: Place,
+pub(crate) struct LockedShard<'a, K, V> {
+    pub(crate) shard: ShardGuard<'a, K, Slot<V>>,
+    pub(crate) counts: &'a ShardCounts,
+    pub(crate) shard_id: ShardId,
 }
 
 /// Which shard of which side.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub(crate) struct ShardId {
     side: usize,
     index: usize,
 }
@@ -71,7 +71,7 @@ impl<K: Eq, V> Partition<K, V> {
     pub(crate) fn new(shards: usize) -> Self {
         let side = || Side {
             shards: Shards::new(shards),
-            tallies: (0..shards).map(|_| CachePadded::default()).collect(),
+            counts: (0..shards).map(|_| CachePadded::default()).collect(),
             sealed: Sealed::new(),
         };
         Self {
@@ -84,7 +84,7 @@ impl<K: Eq, V> Partition<K, V> {
 
     /// Locks the shard of the active side that a hash belongs to.
     #[inline(always)]
-    pub(crate) fn enter(&self, hash: u64) -> Entered<'_, K, V> {
+    pub(crate) fn enter(&self, hash: u64) -> LockedShard<'_, K, V> {
         let index = self.out.index(hash);
         // Relaxed: a guess.
         let mut side = self.active.load(Relaxed);
@@ -92,10 +92,10 @@ impl<K: Eq, V> Partition<K, V> {
             let early = broken("map: checked outside the lock") && self.is_active(side);
             let shard = self.sides[side].shards.lock(index);
             if early || self.is_active(side) {
-                return Entered {
+                return LockedShard {
                     shard,
-                    tally: &self.sides[side].tallies[index],
-                    place: Place { side, index },
+                    counts: &self.sides[side].counts[index],
+                    shard_id: ShardId { side, index },
                 };
             }
             // Swapped since. There are only two.
@@ -118,22 +118,22 @@ impl<K: Eq, V> Partition<K, V> {
         self.active.load(order("map: active read relaxed", Acquire)) == side
     }
 
-    /// The version of a key behind the active side, of which a shard is entered.
-    pub(crate) fn version_behind(
+    /// The version of a key behind the active side, of which a shard is locked.
+    pub(crate) fn version_in_flight(
         &self,
-        place: Place,
+        shard_id: ShardId,
         key: &Hashed<K>,
     ) -> Result<Option<u64>, Contended> {
-        self.find_behind(place, key.hash, &key.key, |held| held.past().version())
+        self.find_in_flight(shard_id, key.hash, &key.key, |held| held.meta().version())
             .map(Option::flatten)
     }
 
-    fn find_behind<Q: Eq + ?Sized, R>(
+    fn find_in_flight<Q: Eq + ?Sized, R>(
         &self,
-        Place { side, index }: Place,
+        ShardId { side, index }: ShardId,
         hash: u64,
         key: &Q,
-        look: impl Fn(&Held<V>) -> R,
+        look: impl Fn(&Slot<V>) -> R,
     ) -> Result<Option<R>, Contended>
     where
         K: Borrow<Q>,
@@ -147,7 +147,7 @@ impl<K: Eq, V> Partition<K, V> {
             let out = self.out.lock(index);
             out.get(hash, |other| other.is(hash, key)).map(&look)
         };
-        if broken("map: looked behind in the wrong order") {
+        if broken("map: in flight looked up in the wrong order") {
             if let Some(found) = in_out() {
                 return Ok(Some(found));
             }
@@ -158,7 +158,7 @@ impl<K: Eq, V> Partition<K, V> {
             return Ok(Some(look(held)));
         }
         drop(other);
-        if broken("map: looked behind in the wrong order") {
+        if broken("map: in flight looked up in the wrong order") {
             return Ok(None);
         }
         Ok(in_out())
@@ -170,22 +170,22 @@ impl<K: Eq, V> Partition<K, V> {
         hash: u64,
         key: &Q,
         behind: bool,
-        look: impl Fn(&Held<V>) -> R,
+        look: impl Fn(&Slot<V>) -> R,
     ) -> Result<Option<R>, Contended>
     where
         K: Borrow<Q>,
     {
-        let entered = self.enter(hash);
-        match entered.shard.get(hash, |other| other.is(hash, key)) {
+        let locked = self.enter(hash);
+        match locked.shard.get(hash, |other| other.is(hash, key)) {
             Some(held) => Ok(Some(look(held))),
-            None if behind => self.find_behind(entered.place, hash, key, look),
+            None if behind => self.find_in_flight(locked.shard_id, hash, key, look),
             None => Ok(None),
         }
     }
 
-    /// Waits for everybody who entered before now. Whoever enters from now on sees what was
+    /// Waits for everybody who locked before now. Whoever enters from now on sees what was
     /// stored before.
-    pub(crate) fn visit(&self) {
+    pub(crate) fn synchronize(&self) {
         for side in &self.sides {
             for index in 0..side.shards.amount() {
                 drop(side.shards.lock(index));
@@ -193,10 +193,10 @@ impl<K: Eq, V> Partition<K, V> {
         }
     }
 
-    /// All tallies, of both sides.
-    pub(crate) fn tallies(&self) -> impl Iterator<Item = &Tally> {
+    /// All counts, of both sides.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = &ShardCounts> {
         let sides = self.sides.iter();
-        sides.flat_map(|side| side.tallies.iter().map(|tally| &**tally))
+        sides.flat_map(|side| side.counts.iter().map(|counts| &**counts))
     }
 }
 
@@ -204,26 +204,26 @@ impl<K: Eq, V> Partition<K, V> {
 impl<K: Eq, V> Partition<K, V> {
     /// About how many entries the active side holds; never fewer than are visible.
     pub(crate) fn waiting(&self, active: usize) -> usize {
-        let tallies = self.sides[active].tallies.iter();
-        tallies.map(|tally| tally.waiting()).sum()
+        let counts = self.sides[active].counts.iter();
+        counts.map(|counts| counts.waiting()).sum()
     }
 
     /// Whether the active side is empty, and whoever begins an entry from now on sees what was
     /// stored before.
     pub(crate) fn is_empty(&self, active: usize) -> bool {
         let side = &self.sides[active];
-        if broken("map: parked without a visit") {
+        if broken("map: parked without synchronizing") {
             return self.waiting(active) == 0;
         }
         (0..side.shards.amount()).all(|index| {
             let _shard = side.shards.lock(index);
-            side.tallies[index].waiting() == 0
+            side.counts[index].waiting() == 0
         })
     }
 
     /// Makes the other side the active one and moves what this one holds to `out`, which is empty.
-    /// Tells `each` shard's tally. No lock is held for longer than it takes to exchange two tables.
-    pub(crate) fn swap_out(&self, active: usize, each: impl FnMut(&Tally)) {
+    /// Tells `each` shard's counts. No lock is held for longer than it takes to exchange two tables.
+    pub(crate) fn swap_out(&self, active: usize, each: impl FnMut(&ShardCounts)) {
         self.behind.store(true, Relaxed);
         let late = broken("map: published after it is emptied");
         if !late {
@@ -243,13 +243,11 @@ impl<K: Eq, V> Partition<K, V> {
         self.sides[1 - side].sealed.set(true);
     }
 
-    fn empty(&self, side: usize, mut each: impl FnMut(&Tally)) {
-        let Side {
-            shards, tallies, ..
-        } = &self.sides[side];
-        for (index, tally) in tallies.iter().enumerate() {
+    fn empty(&self, side: usize, mut each: impl FnMut(&ShardCounts)) {
+        let Side { shards, counts, .. } = &self.sides[side];
+        for (index, counts) in counts.iter().enumerate() {
             let mut shard = shards.lock(index);
-            each(tally);
+            each(counts);
             if broken("map: nowhere for a moment") {
                 let nowhere = Shards::new(shards.amount());
                 let mut nowhere = nowhere.lock(index);
@@ -267,20 +265,20 @@ impl<K: Eq, V> Partition<K, V> {
     pub(crate) fn take_rest(
         &self,
         active: usize,
-        into: &Shards<K, Held<V>>,
-        mut each: impl FnMut(&Tally),
+        into: &Shards<K, Slot<V>>,
+        mut each: impl FnMut(&ShardCounts),
     ) {
         let side = &self.sides[active];
-        for (index, tally) in side.tallies.iter().enumerate() {
+        for (index, counts) in side.counts.iter().enumerate() {
             let mut shard = side.shards.lock(index);
             shard.exchange(&mut into.lock(index));
-            each(tally);
+            each(counts);
         }
     }
 
     /// Gives the side that is not active, which is empty, the memory of what was just emptied, and
     /// its own in return: what was used last is used again first, while the caches have it.
-    pub(crate) fn reuse(&self, active: usize, emptied: &Shards<K, Held<V>>) {
+    pub(crate) fn reuse(&self, active: usize, emptied: &Shards<K, Slot<V>>) {
         let shards = &self.sides[1 - active].shards;
         for index in 0..shards.amount() {
             shards.lock(index).exchange(&mut emptied.lock(index));
@@ -288,12 +286,12 @@ impl<K: Eq, V> Partition<K, V> {
     }
 
     /// What is swapped out.
-    pub(crate) fn out(&self) -> &Shards<K, Held<V>> {
+    pub(crate) fn out(&self) -> &Shards<K, Slot<V>> {
         &self.out
     }
 
     /// Leaves nothing of what is swapped out; takes the keys into `into`.
-    pub(crate) fn forget(&self, into: &Shards<K, Held<V>>) {
+    pub(crate) fn forget(&self, into: &Shards<K, Slot<V>>) {
         for index in 0..self.out.amount() {
             self.out.lock(index).exchange(&mut into.lock(index));
         }

@@ -1,7 +1,7 @@
 //! The small face of a `DashMap` that the protocol of `partition` needs: tables under locks, chosen
 //! by hash. Its twin for the models is a list under loom's mutex, also where readers could share.
 
-pub(crate) use imp::{Exclusive, Shards};
+pub(crate) use imp::{ShardGuard, Shards};
 
 #[cfg(not(all(test, swaplane_loom)))]
 mod imp {
@@ -11,15 +11,15 @@ mod imp {
     use hashbrown::raw::RawTable;
 
     use crate::map::hashed::{Hashed, PassThrough};
-    use crate::panic::{contain, drop_both};
+    use crate::panic::{catch, drop_both};
 
-    type Table<K, H> = RawTable<(Hashed<K>, SharedValue<H>)>;
+    type Store<K, H> = RawTable<(Hashed<K>, SharedValue<H>)>;
 
     pub(crate) struct Shards<K: Eq, H>(DashMap<Hashed<K>, H, PassThrough>);
 
     /// The lock of one shard. Always the exclusive one: those who share a lock of `DashMap`'s pass by
     /// whoever waits to have it alone, for ever if they keep coming.
-    pub(crate) struct Exclusive<'a, K, H>(RwLockWriteGuard<'a, Table<K, H>>);
+    pub(crate) struct ShardGuard<'a, K, H>(RwLockWriteGuard<'a, Store<K, H>>);
 
     impl<K: Eq, H> Shards<K, H> {
         /// # Panics
@@ -40,13 +40,13 @@ mod imp {
         }
 
         #[inline(always)]
-        pub(crate) fn lock(&self, index: usize) -> Exclusive<'_, K, H> {
-            Exclusive(self.0.shards()[index].write())
+        pub(crate) fn lock(&self, index: usize) -> ShardGuard<'_, K, H> {
+            ShardGuard(self.0.shards()[index].write())
         }
 
         /// `None` if somebody else has it.
-        pub(crate) fn try_lock(&self, index: usize) -> Option<Exclusive<'_, K, H>> {
-            self.0.shards()[index].try_write().map(Exclusive)
+        pub(crate) fn try_lock(&self, index: usize) -> Option<ShardGuard<'_, K, H>> {
+            self.0.shards()[index].try_write().map(ShardGuard)
         }
 
         /// Shows everything, each shard locked for reading meanwhile.
@@ -65,13 +65,13 @@ mod imp {
             }
             for index in 0..self.amount() {
                 for (key, held) in self.lock(index).drain() {
-                    contain("the drop of an entry", || drop_both(held, key));
+                    catch("the drop of an entry", || drop_both(held, key));
                 }
             }
         }
     }
 
-    impl<K: Eq, H> Exclusive<'_, K, H> {
+    impl<K: Eq, H> ShardGuard<'_, K, H> {
         #[inline(always)]
         pub(crate) fn get_mut(
             &mut self,
@@ -105,7 +105,7 @@ mod imp {
         }
 
         /// Exchanges the tables, in no time.
-        pub(crate) fn exchange(&mut self, other: &mut Exclusive<'_, K, H>) {
+        pub(crate) fn exchange(&mut self, other: &mut ShardGuard<'_, K, H>) {
             std::mem::swap(&mut *self.0, &mut *other.0);
         }
 
@@ -118,7 +118,7 @@ mod imp {
         /// Frees the memory of a table that is empty.
         pub(crate) fn trim(&mut self) {
             if self.0.is_empty() {
-                *self.0 = Table::new();
+                *self.0 = Store::new();
             }
         }
     }
@@ -137,11 +137,11 @@ mod imp {
     use crate::map::hashed::Hashed;
     use crate::sync::{Mutex, MutexGuard};
 
-    type Table<K, H> = Vec<(Hashed<K>, H)>;
+    type Store<K, H> = Vec<(Hashed<K>, H)>;
 
-    pub(crate) struct Shards<K: Eq, H>(Vec<Mutex<Table<K, H>>>);
+    pub(crate) struct Shards<K: Eq, H>(Vec<Mutex<Store<K, H>>>);
 
-    pub(crate) struct Exclusive<'a, K, H>(MutexGuard<'a, Table<K, H>>);
+    pub(crate) struct ShardGuard<'a, K, H>(MutexGuard<'a, Store<K, H>>);
 
     impl<K: Eq, H> Shards<K, H> {
         pub(crate) fn new(amount: usize) -> Self {
@@ -156,12 +156,12 @@ mod imp {
             hash as usize % self.0.len()
         }
 
-        pub(crate) fn lock(&self, index: usize) -> Exclusive<'_, K, H> {
-            Exclusive(self.0[index].lock())
+        pub(crate) fn lock(&self, index: usize) -> ShardGuard<'_, K, H> {
+            ShardGuard(self.0[index].lock())
         }
 
-        pub(crate) fn try_lock(&self, index: usize) -> Option<Exclusive<'_, K, H>> {
-            self.0[index].try_lock().map(Exclusive)
+        pub(crate) fn try_lock(&self, index: usize) -> Option<ShardGuard<'_, K, H>> {
+            self.0[index].try_lock().map(ShardGuard)
         }
 
         pub(crate) fn for_each(&self, mut f: impl FnMut(&Hashed<K>, &H)) {
@@ -171,7 +171,7 @@ mod imp {
         }
     }
 
-    impl<K: Eq, H> Exclusive<'_, K, H> {
+    impl<K: Eq, H> ShardGuard<'_, K, H> {
         pub(crate) fn get_mut(
             &mut self,
             _hash: u64,
@@ -199,7 +199,7 @@ mod imp {
             Some(self.0.swap_remove(index))
         }
 
-        pub(crate) fn exchange(&mut self, other: &mut Exclusive<'_, K, H>) {
+        pub(crate) fn exchange(&mut self, other: &mut ShardGuard<'_, K, H>) {
             std::mem::swap(&mut *self.0, &mut *other.0);
         }
 

@@ -6,35 +6,35 @@ use std::num::NonZeroU64;
 /// What is held of a key. Kept small, since an update waits for each cache line of it: with a number
 /// as its value it takes three words.
 #[derive(Debug)]
-pub(crate) enum Held<V> {
-    Value(V, Past),
+pub(crate) enum Slot<V> {
+    Value(V, EntryMeta),
     /// It was removed (in a mirror); or it is with the sink, and this is only to know the version.
-    Nothing(Past),
+    Nothing(EntryMeta),
 }
 
-impl<V> Held<V> {
-    pub(crate) fn new(value: Option<V>, past: Past) -> Self {
+impl<V> Slot<V> {
+    pub(crate) fn new(value: Option<V>, meta: EntryMeta) -> Self {
         match value {
-            Some(value) => Self::Value(value, past),
-            None => Self::Nothing(past),
+            Some(value) => Self::Value(value, meta),
+            None => Self::Nothing(meta),
         }
     }
 
     #[inline(always)]
-    pub(crate) fn past(&self) -> &Past {
+    pub(crate) fn meta(&self) -> &EntryMeta {
         match self {
-            Self::Value(_, past) | Self::Nothing(past) => past,
+            Self::Value(_, meta) | Self::Nothing(meta) => meta,
         }
     }
 
     #[inline(always)]
-    pub(crate) fn past_mut(&mut self) -> &mut Past {
+    pub(crate) fn meta_mut(&mut self) -> &mut EntryMeta {
         match self {
-            Self::Value(_, past) => past,
-            Self::Nothing(past) => {
+            Self::Value(_, meta) => meta,
+            Self::Nothing(meta) => {
                 // A branch, or the update would wait for where it has to write.
                 rare();
-                past
+                meta
             }
         }
     }
@@ -58,8 +58,8 @@ impl<V> Held<V> {
     pub(crate) fn replace(&mut self, new: V) -> Option<V> {
         match self {
             Self::Value(value, _) => Some(mem::replace(value, new)),
-            Self::Nothing(past) => {
-                *self = Self::Value(new, *past);
+            Self::Nothing(meta) => {
+                *self = Self::Value(new, *meta);
                 None
             }
         }
@@ -67,14 +67,14 @@ impl<V> Held<V> {
 
     /// Takes the value.
     pub(crate) fn take(&mut self) -> Option<V> {
-        let past = *self.past();
-        mem::replace(self, Self::Nothing(past)).into_value()
+        let meta = *self.meta();
+        mem::replace(self, Self::Nothing(meta)).into_value()
     }
 
     pub(crate) fn merge(&mut self, update: V, fold: impl FnOnce(&mut V, V)) {
         match self {
             Self::Value(value, _) => fold(value, update),
-            Self::Nothing(past) => *self = Self::Value(update, *past),
+            Self::Nothing(meta) => *self = Self::Value(update, *meta),
         }
     }
 }
@@ -87,18 +87,18 @@ fn rare() {}
 /// lie in two cache lines, both are fetched at once.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub(crate) struct Past {
+pub(crate) struct EntryMeta {
     /// 0 while there is none.
     version: u64,
     /// Bit 0: there is a version. Above: the updates, and the one that began the entry; so it is
-    /// never 0, by which `Held` tells that there is no value.
+    /// never 0, by which `Slot` tells that there is no value.
     marks: NonZeroU64,
 }
 
 const VERSIONED: u64 = 1;
 const UPDATE: u64 = 1 << 1;
 
-impl Past {
+impl EntryMeta {
     /// Of an entry that begins.
     #[inline(always)]
     pub(crate) fn new(version: Option<u64>) -> Self {
@@ -138,29 +138,29 @@ impl Past {
 
 #[cfg(test)]
 mod tests {
-    use super::{Held, Past};
+    use super::{EntryMeta, Slot};
 
     #[test]
     fn the_past_keeps_the_last_version_and_counts() {
-        let mut past = Past::new(None);
-        assert_eq!((past.version(), past.updates()), (None, 0));
-        past.update(None);
-        assert_eq!((past.version(), past.updates()), (None, 1));
-        past.update(Some(0));
-        assert_eq!((past.version(), past.updates()), (Some(0), 2));
-        past.update(Some(u64::MAX));
-        past.update(None);
-        assert_eq!((past.version(), past.updates()), (Some(u64::MAX), 4));
-        assert_eq!(Past::new(Some(7)).version(), Some(7));
+        let mut meta = EntryMeta::new(None);
+        assert_eq!((meta.version(), meta.updates()), (None, 0));
+        meta.update(None);
+        assert_eq!((meta.version(), meta.updates()), (None, 1));
+        meta.update(Some(0));
+        assert_eq!((meta.version(), meta.updates()), (Some(0), 2));
+        meta.update(Some(u64::MAX));
+        meta.update(None);
+        assert_eq!((meta.version(), meta.updates()), (Some(u64::MAX), 4));
+        assert_eq!(EntryMeta::new(Some(7)).version(), Some(7));
     }
 
     #[test]
     fn a_value_comes_and_goes_and_the_past_stays() {
-        let mut held = Held::new(Some(1), Past::new(Some(7)));
+        let mut held = Slot::new(Some(1), EntryMeta::new(Some(7)));
         held.merge(2, |sum, value| *sum += value);
         assert_eq!(held.replace(4), Some(3));
         assert_eq!((held.take(), held.take()), (Some(4), None));
-        assert_eq!((held.value(), held.past().version()), (None, Some(7)));
+        assert_eq!((held.value(), held.meta().version()), (None, Some(7)));
         assert_eq!(held.replace(5), None);
         assert_eq!(held.take(), Some(5));
         held.merge(6, |_, _| unreachable!("there is none"));
@@ -170,7 +170,7 @@ mod tests {
     #[cfg(target_pointer_width = "64")]
     #[test]
     fn it_is_small() {
-        assert_eq!(size_of::<Held<u64>>(), 24);
-        assert_eq!(size_of::<Held<String>>(), size_of::<String>() + 16);
+        assert_eq!(size_of::<Slot<u64>>(), 24);
+        assert_eq!(size_of::<Slot<String>>(), size_of::<String>() + 16);
     }
 }

@@ -12,9 +12,9 @@ use super::collect::Collector;
 use super::entry::Kind;
 use super::hashed::Hashed;
 use super::partition::Partition;
-use super::slot::{Held, Past};
-use super::versions::Remembered;
-use crate::capacity::{Gate, Shape};
+use super::slot::{EntryMeta, Slot};
+use super::versions::DeliveredVersions;
+use crate::capacity::{Capacity, Shape};
 use crate::error::Refused;
 use crate::hash;
 use crate::panic::{drop_before, drop_both};
@@ -29,26 +29,26 @@ const CLOSED: usize = 1;
 const PARKED: usize = 1 << 1;
 
 /// Everything that an update touches.
-pub(crate) struct Table<K: Eq, V, S, M> {
+pub(crate) struct Store<K: Eq, V, S, M> {
     list: Box<[CachePadded<Partition<K, V>>]>,
     hasher: S,
     flags: AtomicUsize,
     /// Everybody who could pass by CLOSED has left.
-    shut: AtomicBool,
+    sealed: AtomicBool,
     /// Something was removed since memory was last freed.
-    shrunk: AtomicBool,
+    removed_since_trim: AtomicBool,
     /// How many shards may hold leased credits.
     holders: usize,
     shards: usize,
-    remembered: Option<Remembered<K>>,
+    delivered_versions: Option<DeliveredVersions<K>>,
     /// Makes what is swapped out readable.
     copy: Option<fn(&V) -> V>,
-    gate: Gate,
+    capacity: Capacity,
     kind: PhantomData<fn() -> M>,
 }
 
 /// What a map has beside its shape.
-pub(crate) struct Traits<V, S> {
+pub(crate) struct MapOptions<V, S> {
     pub(crate) shards: usize,
     pub(crate) hasher: S,
     pub(crate) remember_versions: usize,
@@ -70,20 +70,20 @@ impl<K, C, R> Updated<K, C, R> {
         match self {
             Self::Inserted => {}
             Self::Merged(rest, key) => drop_both(rest, key),
-            Self::Stale(key, cargo) => drop_both(key, cargo),
+            Self::Stale(key, update) => drop_both(key, update),
         }
     }
 }
 
 type Outcome<K, C, R> = Result<Updated<K, C, R>, (Refused, K, C)>;
 
-impl<K, V, S, M> Table<K, V, S, M>
+impl<K, V, S, M> Store<K, V, S, M>
 where
     K: Eq + Hash,
     S: BuildHasher,
 {
-    pub(crate) fn new(shape: Shape, traits: Traits<V, S>) -> Self {
-        let Traits {
+    pub(crate) fn new(shape: Shape, traits: MapOptions<V, S>) -> Self {
+        let MapOptions {
             shards,
             hasher,
             remember_versions,
@@ -95,98 +95,99 @@ where
                 .collect(),
             hasher,
             flags: AtomicUsize::new(0),
-            shut: AtomicBool::new(false),
-            shrunk: AtomicBool::new(false),
+            sealed: AtomicBool::new(false),
+            removed_since_trim: AtomicBool::new(false),
             holders: shape.partitions * shards,
             shards,
-            remembered: (remember_versions > 0).then(|| Remembered::new(remember_versions)),
+            delivered_versions: (remember_versions > 0)
+                .then(|| DeliveredVersions::new(remember_versions)),
             copy,
-            gate: Gate::new(shape),
+            capacity: Capacity::new(shape),
             kind: PhantomData,
         }
     }
 
     fn locate<Q: Hash + ?Sized>(&self, key: &Q) -> (u64, usize) {
         let hash = hash::hash(&self.hasher, key);
-        (hash, hash::home(hash, self.list.len()))
+        (hash, hash::partition(hash, self.list.len()))
     }
 
-    /// Brings `cargo` into the entry of a key: `merge` into one that is held, or `begin` one. With a
-    /// version only if that is newer than any that is held, on its way to the sink or remembered.
+    /// Brings `update` into the entry of a key: `merge` into one that is held, or `begin` one. With a
+    /// version only if that is newer than any that is held, on its way to the sink or delivered_versions.
     #[inline(always)]
     pub(crate) fn update<C, R>(
         &self,
         key: K,
         version: Option<u64>,
-        cargo: C,
-        merge: impl FnOnce(&mut Held<V>, C) -> R,
+        update: C,
+        merge: impl FnOnce(&mut Slot<V>, C) -> R,
         begin: impl FnOnce(C) -> Option<V>,
     ) -> Outcome<K, C, R> {
         // Before any lock: this is code of the user's.
-        let (hash, home) = self.locate(&key);
-        let partition = &*self.list[home];
+        let (hash, index) = self.locate(&key);
+        let partition = &*self.list[index];
         let key = Hashed::new(hash, key);
         let backoff = Backoff::new();
         loop {
-            let mut entered = partition.enter(hash);
+            let mut locked = partition.enter(hash);
             // Under the lock, which whoever raises a flag visits. See `close` and `park`.
             let flags = self.flags.load(Relaxed);
             if flags & CLOSED != 0 && !broken("map: closed ignored") {
-                drop(entered);
-                return Err((Refused::Closed, key.key, cargo));
+                drop(locked);
+                return Err((Refused::Closed, key.key, update));
             }
-            let place = entered.place;
-            let held = entered.shard.get_mut(hash, |other| *other == key);
+            let shard_id = locked.shard_id;
+            let held = locked.shard.get_mut(hash, |other| *other == key);
             if let Some(version) = version {
-                let floor = match held.as_ref().and_then(|held| held.past().version()) {
+                let floor = match held.as_ref().and_then(|held| held.meta().version()) {
                     Some(held) => Some(held),
-                    None => match partition.version_behind(place, &key) {
+                    None => match partition.version_in_flight(shard_id, &key) {
                         Ok(Some(behind)) => Some(behind),
-                        Ok(None) => self.remembered_version(&key),
+                        Ok(None) => self.delivered_version(&key),
                         Err(_contended) => {
-                            drop(entered);
+                            drop(locked);
                             backoff.snooze();
                             continue;
                         }
                     },
                 };
                 if floor.is_some_and(|floor| floor >= version) {
-                    drop(entered);
-                    return Ok(Updated::Stale(key.key, cargo));
+                    drop(locked);
+                    return Ok(Updated::Stale(key.key, update));
                 }
             }
             if let Some(held) = held {
-                let rest = merge(held, cargo);
-                held.past_mut().update(version);
-                entered.tally.merge(version.is_some());
-                drop(entered);
+                let rest = merge(held, update);
+                held.meta_mut().update(version);
+                locked.counts.merge(version.is_some());
+                drop(locked);
                 return Ok(Updated::Merged(rest, key.key));
             }
             let mut lease = 0;
-            if !entered.tally.has_credit() {
-                let last = entered.tally.last_lease();
-                lease = self.gate.lease(home, self.holders, last);
-                entered.tally.set_lease(lease);
+            if !locked.counts.has_credit() {
+                let last = locked.counts.last_lease();
+                lease = self.capacity.lease(index, self.holders, last);
+                locked.counts.set_lease(lease);
                 if lease == 0 {
-                    drop(entered);
-                    self.gate.press();
-                    return Err((Refused::Full, key.key, cargo));
+                    drop(locked);
+                    self.capacity.request_room();
+                    return Err((Refused::Full, key.key, update));
                 }
             }
-            let held = Held::new(begin(cargo), Past::new(version));
-            entered.shard.insert(key, held);
-            entered.tally.begin(version.is_some());
-            drop(entered);
-            let full = lease > 0 && self.gate.report(home, lease);
+            let held = Slot::new(begin(update), EntryMeta::new(version));
+            locked.shard.insert(key, held);
+            locked.counts.begin(version.is_some());
+            drop(locked);
+            let full = lease > 0 && self.capacity.report(index, lease);
             if full || flags & PARKED != 0 {
-                self.gate.ring();
+                self.capacity.wake();
             }
             return Ok(Updated::Inserted);
         }
     }
 
-    fn remembered_version(&self, key: &Hashed<K>) -> Option<u64> {
-        self.remembered.as_ref()?.version(key)
+    fn delivered_version(&self, key: &Hashed<K>) -> Option<u64> {
+        self.delivered_versions.as_ref()?.version(key)
     }
 
     /// Takes the entry of a key back, if it is not swapped out.
@@ -195,15 +196,15 @@ where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        let (hash, home) = self.locate(key);
-        let mut entered = self.list[home].enter(hash);
-        let (key, held) = entered.shard.remove(hash, |other| other.is(hash, key))?;
-        entered.tally.remove();
-        drop(entered);
+        let (hash, index) = self.locate(key);
+        let mut locked = self.list[index].enter(hash);
+        let (key, held) = locked.shard.remove(hash, |other| other.is(hash, key))?;
+        locked.counts.remove();
+        drop(locked);
         // Relaxed: a hint.
-        self.shrunk.store(true, Relaxed);
-        self.gate.take_off(home, 1);
-        self.gate.credits.give_back(1);
+        self.removed_since_trim.store(true, Relaxed);
+        self.capacity.take_off(index, 1);
+        self.capacity.credits.give_back(1);
         drop_before(key, held.into_value())
     }
 
@@ -214,9 +215,9 @@ where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        let (hash, home) = self.locate(key);
-        let partition = &*self.list[home];
-        let look = |held: &Held<V>| held.value().map(&look);
+        let (hash, index) = self.locate(key);
+        let partition = &*self.list[index];
+        let look = |held: &Slot<V>| held.value().map(&look);
         let backoff = Backoff::new();
         loop {
             match partition.look_up(hash, key, self.copy.is_some(), look) {
@@ -228,20 +229,22 @@ where
 }
 
 /// The account, and the end.
-impl<K: Eq, V, S, M> Table<K, V, S, M> {
-    pub(crate) fn gate(&self) -> &Gate {
-        &self.gate
+impl<K: Eq, V, S, M> Store<K, V, S, M> {
+    pub(crate) fn capacity(&self) -> &Capacity {
+        &self.capacity
     }
 
     /// Refuses updates from now on; whether this call was the first.
     pub(crate) fn close(&self) -> bool {
         let before = self.flags.fetch_or(CLOSED, Relaxed);
-        if !broken("map: closed without a visit") {
-            self.list.iter().for_each(|partition| partition.visit());
+        if !broken("map: closed without synchronizing") {
+            self.list
+                .iter()
+                .for_each(|partition| partition.synchronize());
         }
-        // Release: pairs with the Acquire of `is_shut`.
-        self.shut.store(true, Release);
-        self.gate.credits.close();
+        // Release: pairs with the Acquire of `is_sealed`.
+        self.sealed.store(true, Release);
+        self.capacity.credits.close();
         before & CLOSED == 0
     }
 
@@ -252,14 +255,14 @@ impl<K: Eq, V, S, M> Table<K, V, S, M> {
     /// What was ever accepted, and what of it no batch will have.
     pub(crate) fn intake(&self) -> Intake {
         let mut intake = Intake::default();
-        let tallies = || self.list.iter().flat_map(|partition| partition.tallies());
+        let counts = || self.list.iter().flat_map(|partition| partition.counts());
         // What is accepted before what has become of it: so no difference is ever negative.
-        for tally in tallies() {
-            intake.accepted += tally.begun();
+        for counts in counts() {
+            intake.accepted += counts.begun();
         }
-        for tally in tallies() {
-            intake.coalesced += tally.merged();
-            intake.removed += tally.removed();
+        for counts in counts() {
+            intake.coalesced += counts.merged();
+            intake.removed += counts.removed();
         }
         intake.accepted += intake.coalesced;
         intake
@@ -267,7 +270,7 @@ impl<K: Eq, V, S, M> Table<K, V, S, M> {
 }
 
 /// The flusher's side.
-impl<K: Eq, V, S, M> Table<K, V, S, M> {
+impl<K: Eq, V, S, M> Store<K, V, S, M> {
     pub(crate) fn partitions(&self) -> usize {
         self.list.len()
     }
@@ -281,8 +284,8 @@ impl<K: Eq, V, S, M> Table<K, V, S, M> {
         self.shards
     }
 
-    pub(crate) fn remembered(&self) -> Option<&Remembered<K>> {
-        self.remembered.as_ref()
+    pub(crate) fn delivered_versions(&self) -> Option<&DeliveredVersions<K>> {
+        self.delivered_versions.as_ref()
     }
 
     pub(crate) fn copy(&self) -> Option<fn(&V) -> V> {
@@ -299,21 +302,21 @@ impl<K: Eq, V, S, M> Table<K, V, S, M> {
     }
 
     /// Whether something was removed since `note_trim`.
-    pub(crate) fn is_shrunk(&self) -> bool {
-        self.shrunk.load(Relaxed)
+    pub(crate) fn has_removed(&self) -> bool {
+        self.removed_since_trim.load(Relaxed)
     }
 
     pub(crate) fn note_trim(&self) {
-        self.shrunk.store(false, Relaxed);
+        self.removed_since_trim.store(false, Relaxed);
     }
 
     /// Whether nobody can enter any more.
-    pub(crate) fn is_shut(&self) -> bool {
-        self.shut.load(Acquire)
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.sealed.load(Acquire)
     }
 }
 
-impl<K, V, S, M> Source for Table<K, V, S, M>
+impl<K, V, S, M> Source for Store<K, V, S, M>
 where
     K: Eq + Hash + Clone + Send + Sync + 'static,
     V: Send + Sync + 'static,
@@ -327,8 +330,8 @@ where
         Collector::new(of.clone())
     }
 
-    fn gate(&self) -> &Gate {
-        self.gate()
+    fn capacity(&self) -> &Capacity {
+        self.capacity()
     }
 
     fn close(&self) -> bool {
@@ -344,11 +347,11 @@ where
     }
 }
 
-impl<K: Eq, V, S, M> fmt::Debug for Table<K, V, S, M> {
+impl<K: Eq, V, S, M> fmt::Debug for Store<K, V, S, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Table")
+        f.debug_struct("Store")
             .field("partitions", &self.list.len())
-            .field("gate", &self.gate)
+            .field("capacity", &self.capacity)
             .finish_non_exhaustive()
     }
 }

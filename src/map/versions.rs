@@ -6,12 +6,12 @@ use super::hashed::{Hashed, PassThrough};
 use crate::sync::Mutex;
 
 /// The last version of each of the `most` keys that were delivered last.
-pub(crate) struct Remembered<K> {
+pub(crate) struct DeliveredVersions<K> {
     versions: Mutex<LruCache<Hashed<K>, u64, PassThrough>>,
     most: usize,
 }
 
-impl<K: Eq> Remembered<K> {
+impl<K: Eq> DeliveredVersions<K> {
     pub(crate) fn new(most: usize) -> Self {
         Self {
             // Not bounded by itself: what it forgets is to be dropped outside the lock.

@@ -39,8 +39,8 @@ impl Barrier {
     }
 
     /// Orders everything before it before everything after it, as any push sees the two.
-    // Pairs with the fences, of the compiler or the processor, in `LaneWriter::mark` and
-    // `LaneWriter::enter`.
+    // Pairs with the fences, of the compiler or the processor, in `LaneWriter::set_busy` and
+    // `LaneWriter::begin_slow`.
     pub(crate) fn heavy(self) {
         match self {
             #[cfg(all(target_os = "linux", not(miri), not(all(test, swaplane_loom))))]

@@ -1,54 +1,58 @@
-//! Collecting: from the lanes of a worker into its batches. Owns the reading ends of all lanes.
+//! Collecting: from the lanes of a worker into its batches.
 
 use std::fmt;
 
-use super::store::Partitions;
-use crate::queue::lane::LaneReader;
-use crate::source::{Collect, Cuts, Parked};
+use super::lane::{LaneReader, PARKED};
+use super::store::Store;
+use crate::source::{BatchFiller, Collect, Parked};
 use crate::sync::{Arc, broken};
 
+/// Owns the reading ends of all lanes.
 pub(crate) struct Collector<T> {
-    partitions: Arc<Partitions<T>>,
-    workers: Vec<Lanes<T>>,
-    /// How many lanes have been met.
-    met: usize,
-    /// The flag that makes pushes ring is up.
+    store: Arc<Store<T>>,
+    workers: Vec<WorkerLanes<T>>,
+    /// How many lanes were adopted.
+    adopted: usize,
+    /// The flag that makes pushes wake the flusher is up.
     parked: bool,
 }
 
-/// The lanes of one worker.
-struct Lanes<T> {
+struct WorkerLanes<T> {
     readers: Vec<LaneReader<T>>,
-    /// Whose turn it is: nobody waits for ever behind a lane that is never empty.
-    turn: usize,
+    /// The lane to read first, before it is checked against their number. It moves on with each
+    /// lane read, so no lane waits for ever behind one that is never empty.
+    next: usize,
 }
 
 impl<T> Collector<T> {
-    pub(crate) fn new(partitions: Arc<Partitions<T>>) -> Self {
-        let workers = (0..partitions.gate.workers())
-            .map(|_| Lanes {
-                readers: Vec::new(),
-                turn: 0,
-            })
-            .collect();
+    pub(crate) fn new(store: Arc<Store<T>>) -> Self {
+        let worker = |_| WorkerLanes {
+            readers: Vec::new(),
+            next: 0,
+        };
         Self {
-            partitions,
-            workers,
-            met: 0,
+            workers: (0..store.capacity.workers()).map(worker).collect(),
+            store,
+            adopted: 0,
             parked: false,
         }
     }
 
-    /// Meets the lanes that were born since.
-    fn meet(&mut self) {
-        let births = self.partitions.births();
-        if births != self.met && !broken("collect: newborn lanes not met") {
-            let newborn = self.partitions.meet();
-            self.met += newborn.len();
-            for (worker, reader) in newborn {
-                self.workers[worker].readers.push(reader);
-            }
+    /// Takes over the lanes that were registered since the last call.
+    fn adopt(&mut self) {
+        let registry = self.store.registry();
+        if registry.registrations() == self.adopted || broken("collect: new lanes not adopted") {
+            return;
         }
+        let workers = self.workers.len();
+        for (partition, reader) in registry.adopt() {
+            self.workers[partition % workers].readers.push(reader);
+            self.adopted += 1;
+        }
+    }
+
+    fn readers(&self) -> impl Iterator<Item = &LaneReader<T>> {
+        self.workers.iter().flat_map(|lanes| &lanes.readers)
     }
 }
 
@@ -56,73 +60,66 @@ impl<T: Send + 'static> Collect for Collector<T> {
     type Item = T;
 
     fn available(&mut self, worker: usize) -> usize {
-        self.meet();
+        self.adopt();
         let readers = &self.workers[worker].readers;
         let in_lanes: usize = readers.iter().map(LaneReader::available).sum();
-        in_lanes + self.partitions.late(worker)
+        in_lanes + self.store.fallback_waiting(worker)
     }
 
-    fn has_late(&self, worker: usize) -> bool {
-        self.partitions.late(worker) > 0
+    fn has_fallback(&self, worker: usize) -> bool {
+        self.store.fallback_waiting(worker) > 0
     }
 
-    /// From each of the lanes in order, the lanes in turn.
     fn collect(&mut self, worker: usize, max: usize, out: &mut Vec<T>) -> usize {
-        self.meet();
+        self.adopt();
         let lanes = &mut self.workers[worker];
         let mut room = max;
         for _ in 0..lanes.readers.len() {
-            if lanes.turn >= lanes.readers.len() {
-                lanes.turn = 0;
+            if lanes.next >= lanes.readers.len() {
+                lanes.next = 0;
             }
-            room -= lanes.readers[lanes.turn].take(room, out);
-            lanes.turn += 1;
+            room -= lanes.readers[lanes.next].take(room, out);
+            lanes.next += 1;
             if room == 0 {
                 break;
             }
         }
-        self.partitions.gate.take_off(worker, max - room);
+        self.store.capacity.take_off(worker, max - room);
         max - room
     }
 
-    /// Late items at the end.
-    fn collect_all(&mut self, worker: usize, out: &mut Cuts<T>) {
-        // First, so that all that their threads pushed before is visible in the lanes.
-        let mut late = Vec::new();
-        if !broken("collect: late items taken after the lanes") {
-            late = self.partitions.take_late(worker);
-        }
-        self.meet();
+    /// Takes what the fallback lists hold last, although they are emptied first: by then the lanes
+    /// show all that the threads of those items pushed before.
+    fn collect_all(&mut self, worker: usize, out: &mut BatchFiller<T>) {
+        let fallback = self.store.take_fallback(worker);
+        self.adopt();
         let mut taken = 0;
         for reader in &mut self.workers[worker].readers {
-            // Bounded, since writers may be faster than we are.
+            // Bounded by what was visible here: a writer may be faster than its reader.
             let mut left = reader.available();
             while left > 0 {
                 let (list, room) = out.open();
                 let n = reader.take(left.min(room), list);
-                taken += n;
-                left -= n;
                 if n == 0 {
-                    // Nothing more can be seen.
                     break;
                 }
+                taken += n;
+                left -= n;
             }
         }
-        self.partitions.gate.take_off(worker, taken);
-        if broken("collect: late items taken after the lanes") {
-            late = self.partitions.take_late(worker);
-        }
-        out.append(late);
+        self.store.capacity.take_off(worker, taken);
+        out.append(fallback);
     }
 
-    fn bury(&mut self) {
+    fn reap(&mut self) {
+        let registry = self.store.registry();
         for lanes in &mut self.workers {
             lanes.readers.retain(|reader| {
-                let empty = broken("collect: gone asked last") && reader.available() == 0;
-                // In this order: a writer that is gone adds nothing.
-                let over = reader.is_gone() && (empty || reader.available() == 0);
+                let empty = broken("collect: end asked last") && reader.available() == 0;
+                // In this order: a writer that has ended adds nothing.
+                let over = reader.is_ended() && (empty || reader.available() == 0);
                 if over {
-                    self.partitions.bury(reader.lane());
+                    registry.reap(reader.lane());
                 }
                 !over
             });
@@ -131,14 +128,15 @@ impl<T: Send + 'static> Collect for Collector<T> {
 
     fn park(&mut self, free: impl Fn(usize) -> bool) -> Parked {
         if !self.parked {
-            self.partitions.raise_parked();
+            self.store.registry().raise(PARKED);
             self.parked = true;
         }
-        self.meet();
+        self.adopt();
         if self.is_busy() {
             return Parked::Busy;
         }
-        // Behind the barrier, and behind the marks.
+        // Behind the barrier of `raise`, and behind the Acquire of each lane's busy flag: a push that
+        // did not see PARKED shows its item here.
         let mut workers = 0..self.workers.len();
         let found = workers.any(|worker| free(worker) && self.available(worker) > 0);
         if found && !broken("park: not looked again") {
@@ -150,15 +148,14 @@ impl<T: Send + 'static> Collect for Collector<T> {
 
     fn unpark(&mut self) {
         if self.parked {
-            self.partitions.lower_parked();
+            self.store.registry().lower_parked();
             self.parked = false;
         }
     }
 
     fn is_busy(&mut self) -> bool {
-        self.meet();
-        let mut readers = self.workers.iter().flat_map(|lanes| &lanes.readers);
-        readers.any(|reader| reader.lane().is_busy()) && !broken("collect: busy ignored")
+        self.adopt();
+        self.readers().any(|reader| reader.lane().is_busy()) && !broken("collect: busy ignored")
     }
 
     fn sweep(&mut self) {
@@ -167,9 +164,8 @@ impl<T: Send + 'static> Collect for Collector<T> {
         }
     }
 
-    fn is_lean(&self) -> bool {
-        let mut readers = self.workers.iter().flat_map(|lanes| &lanes.readers);
-        readers.all(LaneReader::is_lean)
+    fn is_trimmed(&self) -> bool {
+        self.readers().all(LaneReader::is_trimmed)
     }
 }
 

@@ -47,8 +47,8 @@ pub(crate) use self::writer::LaneWriter;
 
 use self::active::Published;
 use self::chunk::Buffer;
-use self::reader::Reading;
-use self::writer::Own;
+use self::reader::ReaderState;
+use self::writer::WriterState;
 use crate::batch::drop_items;
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, UnsafeCell, broken, order, torn};
 
@@ -78,7 +78,7 @@ pub(crate) struct Lane<T> {
     /// Both buffers belong to the lane for its whole life; `active` only says which is which.
     buffers: [Arc<Buffer<T>>; 2],
     /// The flusher's alone; here so that the lane can drop what nobody read.
-    reading: UnsafeCell<Reading<T>>,
+    reader: UnsafeCell<ReaderState<T>>,
 }
 
 struct Control<T> {
@@ -95,13 +95,13 @@ struct Progress<T> {
     busy: AtomicBool,
     /// Items written so far, in all buffers (wraps).
     published: AtomicUsize,
-    own: Own<T>,
+    writer: WriterState<T>,
     /// The generation that the writer is in.
     acked: AtomicUsize,
     /// `published` when the writer came into that generation.
     moved_at: AtomicUsize,
     /// There will be no further push.
-    gone: AtomicBool,
+    ended: AtomicBool,
 }
 
 // SAFETY: the protocol above gives each part of a lane to one thread at a time (models `swap`,
@@ -124,13 +124,13 @@ pub(crate) fn lane<T>(flags: usize) -> (LaneWriter<T>, LaneReader<T>) {
             lock: Mutex::default(),
             busy: AtomicBool::new(false),
             published: AtomicUsize::new(0),
-            own: Own::new(&buffers[0]),
+            writer: WriterState::new(&buffers[0]),
             acked: AtomicUsize::new(0),
             moved_at: AtomicUsize::new(0),
-            gone: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
         }),
         buffers,
-        reading: UnsafeCell::new(Reading::START),
+        reader: UnsafeCell::new(ReaderState::START),
     });
     (LaneWriter::new(lane.clone()), LaneReader::new(lane))
 }
@@ -167,7 +167,7 @@ impl<T> Lane<T> {
 
     /// Whether a push is in progress that may not have seen a flag raised before the last
     /// barrier. If not, all that such pushes wrote is visible.
-    // Acquire: pairs with the Release of `LaneWriter::leave`, behind which lies `published`.
+    // Acquire: pairs with the Release of `LaneWriter::clear_busy`, behind which lies `published`.
     pub(crate) fn is_busy(&self) -> bool {
         self.progress.busy.load(order("lane: busy read", Acquire))
     }
@@ -180,10 +180,10 @@ impl<T> Drop for Lane<T> {
             return;
         }
         let mut unread = Vec::new();
-        // SAFETY: both ends are gone, so everything is ours (model `drop`).
-        self.reading.with_mut(|reading| unsafe {
+        // SAFETY: both ends are ended, so everything is ours (model `drop`).
+        self.reader.with_mut(|reader| unsafe {
             if !broken("lane: unread items forgotten") {
-                (*reading).take(self, usize::MAX, &mut unread);
+                (*reader).take(self, usize::MAX, &mut unread);
             }
         });
         for buffer in &self.buffers {

@@ -1,331 +1,271 @@
-//! Partitions: where a push goes. Each holds the lanes of the threads whose number hashes to it,
-//! and one lane behind a mutex that keyed pushes share.
+//! Where a push of a queue goes.
 //!
 //! ```text
-//!  push        thread ─► table ─► its own lane ───────────┐
-//!  Writer      its own lane ──────────────────────────────┤ partition ─► worker ─► sink
-//!  push_keyed  hash(key) ─► mutex ─► the shared lane ─────┤
-//!  late        a thread that is being torn down ─► a list ┘
+//!  push        thread ──► its own lane ──────────────────────┐
+//!  Writer      its own lane ─────────────────────────────────┤
+//!  push_keyed  hash of the key ──► lock ──► the shared lane ─┤ partition ──► worker ──► sink
+//!  push without a lane ──► the fallback list ────────────────┘
 //! ```
 //!
-//! A partition belongs to one worker of the flusher, so whatever has an order has one worker.
+//! A partition holds the lanes of the threads whose index falls to it, one lane behind a lock for
+//! the keys that do, and one fallback list. A partition belongs to one worker of the flusher, so
+//! whatever has an order has one worker.
+//!
+//! A push takes one of two paths:
+//! - **Fast**, in `lane/writer`: a slot is free, a credit is left, no flag is up. No lock, no atomic
+//!   read-modify-write, no clock.
+//! - **Slow**, [`Store::push_slow`]: it sees the flags, leases credits, allocates a chunk, reports
+//!   to the backlog, and wakes the flusher where that is needed. About every 64th push.
 
-use crate::sync::Ordering::Relaxed;
 use std::fmt;
 use std::hash::Hash;
 
 use crossbeam_utils::CachePadded;
 
+use super::barrier::Barrier;
 use super::collect::Collector;
-use crate::capacity::{Gate, Shape};
+use super::fallback::Fallback;
+use super::lane::{CLOSED, LaneWriter, SharedWriter};
+use super::registry::Registry;
+use super::threads::lanes::ThreadLanes;
+use super::threads::{Ended, ThreadIndex};
+use crate::capacity::{Capacity, Shape};
 use crate::error::PushError;
 use crate::hash::{self, RandomState};
-use crate::queue::barrier::Barrier;
-use crate::queue::lane::{
-    CLOSED, FENCED, Lane, LaneReader, LaneWriter, PARKED, SharedWriter, lane,
-};
-use crate::queue::threads::lanes::TableRef;
-use crate::queue::threads::{Ended, Index};
 use crate::source::Source;
 use crate::stats::Intake;
-use crate::sync::{Arc, AtomicUsize, Mutex, OnceLock, broken};
+use crate::sync::Ordering::Relaxed;
+use crate::sync::{Arc, AtomicUsize, OnceLock, broken};
 
 /// Everything that a push touches.
-pub(crate) struct Partitions<T> {
-    list: Box<[CachePadded<Partition<T>>]>,
-    table: TableRef<T>,
+pub(crate) struct Store<T> {
+    partitions: Box<[CachePadded<Partition<T>>]>,
+    thread_lanes: ThreadLanes<T>,
     registry: Registry<T>,
     hasher: RandomState,
-    barrier: Barrier,
-    /// The partition of the next `Writer`.
-    turn: AtomicUsize,
-    pub(crate) gate: Gate,
+    /// The partition of the next `Writer`, before it is reduced to their number.
+    next_partition: AtomicUsize,
+    pub(crate) capacity: Capacity,
 }
 
 struct Partition<T> {
-    /// Born with the first keyed push.
+    /// The lane of keyed pushes; registered with the first of them.
     shared: OnceLock<SharedWriter<T>>,
-    late: Mutex<Late<T>>,
-    /// How many items are in `late`, so that nobody need lock it to know that there are none.
-    late_waiting: AtomicUsize,
-}
-
-/// Pushes from thread-local destructors that run when the thread has no lane any more, and those
-/// that an allocator makes from within a push. They come after all that their thread pushed before:
-/// whoever takes them, takes first what lies in the lanes. The former are a thread's last. Behind
-/// the latter its lane goes on, the push that they were made in first of all: they may come after
-/// what was pushed later.
-struct Late<T> {
-    items: Vec<T>,
-    accepted: u64,
-    closed: bool,
-}
-
-/// All lanes, so that a flag can be raised in each of them, and one that is born meanwhile is
-/// born with it.
-struct Registry<T> {
-    state: Mutex<Lanes<T>>,
-    /// How many lanes have ever been born.
-    births: AtomicUsize,
-    /// How many there are.
-    population: AtomicUsize,
-}
-
-struct Lanes<T> {
-    flags: usize,
-    all: Vec<Arc<Lane<T>>>,
-    /// Those that the flusher has not met.
-    newborn: Vec<(usize, LaneReader<T>)>,
-    /// Items accepted by lanes that are no more.
-    departed: u64,
+    fallback: Fallback<T>,
 }
 
 type Pushed<T> = Result<(), PushError<T>>;
 
-/// The pushes.
-impl<T> Partitions<T> {
-    pub(crate) fn new(shape: Shape) -> Self {
-        let flags = if shape.barrier.needs_fences() {
-            FENCED
-        } else {
-            0
+/// Where the credit of a push comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Credit {
+    /// From the lane, or leased for it.
+    Lease,
+    /// From the caller, who keeps it if the push fails.
+    Prepaid,
+}
+
+impl<T> Store<T> {
+    pub(crate) fn new(shape: Shape, barrier: Barrier) -> Self {
+        let partition = || Partition {
+            shared: OnceLock::new(),
+            fallback: Fallback::new(),
         };
         Self {
-            list: (0..shape.partitions)
-                .map(|_| {
-                    CachePadded::new(Partition {
-                        shared: OnceLock::new(),
-                        late: Mutex::new(Late {
-                            items: Vec::new(),
-                            accepted: 0,
-                            closed: false,
-                        }),
-                        late_waiting: AtomicUsize::new(0),
-                    })
-                })
+            partitions: (0..shape.partitions)
+                .map(|_| CachePadded::new(partition()))
                 .collect(),
-            table: TableRef::new(),
-            registry: Registry {
-                state: Mutex::new(Lanes {
-                    flags,
-                    all: Vec::new(),
-                    newborn: Vec::new(),
-                    departed: 0,
-                }),
-                births: AtomicUsize::new(0),
-                population: AtomicUsize::new(0),
-            },
+            thread_lanes: ThreadLanes::new(),
+            registry: Registry::new(barrier),
             hasher: RandomState::default(),
-            barrier: shape.barrier,
-            turn: AtomicUsize::new(0),
-            gate: Gate::new(shape),
+            next_partition: AtomicUsize::new(0),
+            capacity: Capacity::new(shape),
         }
     }
 
-    /// Leads to the lanes of the threads.
-    pub(crate) fn table(&self) -> &TableRef<T> {
-        &self.table
+    pub(crate) fn thread_lanes(&self) -> &ThreadLanes<T> {
+        &self.thread_lanes
     }
 
+    pub(crate) fn registry(&self) -> &Registry<T> {
+        &self.registry
+    }
+
+    /// Threads are spread over the partitions by their index, and stay.
+    fn partition_of(&self, thread: u32) -> usize {
+        thread as usize % self.partitions.len()
+    }
+}
+
+/// The pushes.
+impl<T> Store<T> {
+    /// Pushes into the lane of this thread, which the caller has found in the thread's cache.
     #[cold]
     #[inline(never)]
-    pub(crate) fn push_slow(&self, lane: &LaneWriter<T>, item: T) -> Pushed<T> {
-        match Index::current() {
-            Ok(me) => self.push_into(lane, self.home_of(me.get()), item, false),
-            Err(Ended(number)) => self.push_late(self.home_of(number), item, false),
+    pub(crate) fn push_into_cached(&self, lane: &LaneWriter<T>, item: T) -> Pushed<T> {
+        match ThreadIndex::current() {
+            Ok(me) => self.push_slow(lane, self.partition_of(me.get()), item, Credit::Lease),
+            Err(Ended(thread)) => {
+                self.push_fallback(self.partition_of(thread), item, Credit::Lease)
+            }
         }
     }
 
-    /// The first push of a thread into this queue since its last one into another, or one of its
-    /// last of all.
+    /// Pushes into the lane of this thread, which is looked up, or registered.
     #[cold]
     #[inline(never)]
-    pub(crate) fn push_first(&self, item: T) -> Pushed<T> {
-        self.push_off_the_fast_path(item, false)
-    }
-
-    /// Pushes with a credit that the caller holds already, and keeps if this fails.
-    pub(crate) fn push_prepaid(&self, item: T) -> Pushed<T> {
-        self.push_off_the_fast_path(item, true)
-    }
-
-    fn push_off_the_fast_path(&self, item: T, prepaid: bool) -> Pushed<T> {
-        let me = match Index::current() {
+    pub(crate) fn push_from_thread(&self, item: T, credit: Credit) -> Pushed<T> {
+        let me = match ThreadIndex::current() {
             Ok(me) => me,
-            Err(Ended(number)) => return self.push_late(self.home_of(number), item, prepaid),
+            Err(Ended(thread)) => {
+                return self.push_fallback(self.partition_of(thread), item, credit);
+            }
         };
-        let home = self.home_of(me.get());
+        let partition = self.partition_of(me.get());
         match self.lane_of(&me) {
-            Some(lane) => self.push_into(lane, home, item, prepaid),
-            None => self.push_late(home, item, prepaid),
+            Some(lane) => self.push_slow(lane, partition, item, credit),
+            None => self.push_fallback(partition, item, credit),
         }
     }
 
-    /// The lane of this thread, born now if need be. `None` where the table is full.
-    pub(crate) fn lane_of(&self, me: &Index) -> Option<&LaneWriter<T>> {
-        self.table
+    /// The lane of this thread. Returns `None` if there are more threads than the table has room
+    /// for.
+    pub(crate) fn lane_of(&self, me: &ThreadIndex) -> Option<&LaneWriter<T>> {
+        let register = || self.registry.register(self.partition_of(me.get()));
+        self.thread_lanes
             .get(me)
-            .or_else(|| self.table.set(me, self.birth(self.home_of(me.get()))))
-    }
-
-    /// Threads are spread over the partitions by their number, and stay.
-    fn home_of(&self, number: u32) -> usize {
-        number as usize % self.list.len()
+            .or_else(|| self.thread_lanes.set(me, register()))
     }
 
     /// Pushes into the shared lane of the key's partition.
     pub(crate) fn push_keyed<K: Hash + ?Sized>(&self, key: &K, item: T) -> Pushed<T> {
-        // Before the lock: this is code of the user's.
+        // Before the lock: `Hash` is the user's code.
         let hash = hash::hash(&self.hasher, key);
-        self.push_shared(hash::home(hash, self.list.len()), item)
+        self.push_shared(hash::partition(hash, self.partitions.len()), item)
     }
 
-    pub(crate) fn push_shared(&self, home: usize, item: T) -> Pushed<T> {
-        let lane = &self.list[home].shared;
-        let lane = lane.get_or_init(|| SharedWriter::new(self.birth(home)));
-        lane.with(|lane| lane.push(item, Ok(()), |item| self.push_into(lane, home, item, false)))
+    pub(crate) fn push_shared(&self, partition: usize, item: T) -> Pushed<T> {
+        let lane = &self.partitions[partition].shared;
+        let lane = lane.get_or_init(|| SharedWriter::new(self.registry.register(partition)));
+        lane.with(|lane| {
+            lane.push(item, Ok(()), |item| {
+                self.push_slow(lane, partition, item, Credit::Lease)
+            })
+        })
     }
 
-    /// A lane for a `Writer`, and its partition.
+    /// Registers the lane of a `Writer`; returns it with its partition.
     pub(crate) fn writer(&self) -> (LaneWriter<T>, usize) {
-        let home = self.turn.fetch_add(1, Relaxed) % self.list.len();
-        (self.birth(home), home)
+        let partition = self.next_partition.fetch_add(1, Relaxed) % self.partitions.len();
+        (self.registry.register(partition), partition)
     }
 
-    /// The slow push: everything but a slot that is there, has credit, and no flag is up.
+    /// Ends the lane of a `Writer`. What it holds is still delivered.
+    pub(crate) fn retire(&self, lane: &LaneWriter<T>, partition: usize) {
+        let unused = lane.take_credits();
+        self.capacity
+            .end_lease(partition, unused, lane.last_lease());
+        lane.end_writer();
+        self.capacity.wake();
+    }
+
+    /// The slow path of every push into a lane.
     #[cold]
     #[inline(never)]
-    pub(crate) fn push_into(
+    pub(crate) fn push_slow(
         &self,
         lane: &LaneWriter<T>,
-        home: usize,
+        partition: usize,
         item: T,
-        prepaid: bool,
+        credit: Credit,
     ) -> Pushed<T> {
-        let Some(signals) = lane.enter() else {
-            return self.push_late(home, item, prepaid);
+        let Some(flags) = lane.begin_slow() else {
+            return self.push_fallback(partition, item, credit);
         };
-        if signals.closed() {
-            lane.exit();
+        if flags.closed() {
+            lane.end_slow();
             return Err(PushError::Closed(item));
         }
+        // How many items, or credits for them, to report to the backlog.
         let mut report = 0;
-        if prepaid {
+        if credit == Credit::Prepaid {
             lane.add_credits(1);
-            report = 1;
+            report = usize::from(!broken("store: prepaid push not reported"));
         } else if !lane.has_credit() {
-            report = self.lease(lane, home);
+            report = self.lease(lane, partition);
             if report == 0 {
-                lane.exit();
-                self.gate.press();
+                lane.end_slow();
+                self.capacity.request_room();
                 return Err(PushError::Full(item));
             }
         }
         lane.write(item);
-        lane.exit();
-        // The mark is down: from here on this is a caller like any other.
-        let full = report > 0 && self.gate.report(home, report);
-        if full || signals.parked() || (prepaid && self.gate.credits.has_waiters()) {
-            self.gate.ring();
+        lane.end_slow();
+        // The lane is no longer busy: a waker that runs below may push, and nobody waits for it.
+        let full = report > 0 && self.capacity.report(partition, report);
+        let makes_room = credit == Credit::Prepaid && self.capacity.credits.has_waiters();
+        if full || flags.parked() || makes_room {
+            self.capacity.wake();
         }
         Ok(())
     }
 
-    fn lease(&self, lane: &LaneWriter<T>, home: usize) -> usize {
-        let lanes = self.registry.population.load(Relaxed);
-        let lease = self.gate.lease(home, lanes, lane.last_lease());
+    /// Leases credits for a lane; returns how many, 0 if the queue is full.
+    fn lease(&self, lane: &LaneWriter<T>, partition: usize) -> usize {
+        let lanes = self.registry.population();
+        let lease = self.capacity.lease(partition, lanes, lane.last_lease());
         lane.set_lease(lease);
         lease
     }
 
-    /// Pushes where there is no lane.
-    pub(crate) fn push_late(&self, home: usize, item: T, prepaid: bool) -> Pushed<T> {
-        if !prepaid && !self.gate.credits.try_reserve() {
-            let closed = self.list[home].late.lock().closed;
-            if closed {
+    /// Pushes where no lane can take the item. Costs a lock and a wake.
+    pub(crate) fn push_fallback(&self, partition: usize, item: T, credit: Credit) -> Pushed<T> {
+        let fallback = &self.partitions[partition].fallback;
+        if credit == Credit::Lease && !self.capacity.credits.try_reserve() {
+            if fallback.is_closed() {
                 return Err(PushError::Closed(item));
             }
-            self.gate.press();
+            self.capacity.request_room();
             return Err(PushError::Full(item));
         }
-        let partition = &self.list[home];
-        let mut late = partition.late.lock();
-        if late.closed && !broken("late: closed ignored") {
-            drop(late);
-            if !prepaid {
-                self.gate.credits.give_back(1);
+        if let Err(item) = fallback.push(item) {
+            if credit == Credit::Lease {
+                self.capacity.credits.give_back(1);
             }
             return Err(PushError::Closed(item));
         }
-        late.items.push(item);
-        late.accepted += 1;
-        // Relaxed: a hint. Who misses it is rung for below, and who takes items takes the lock.
-        partition.late_waiting.store(late.items.len(), Relaxed);
-        drop(late);
-        self.gate.report(home, 1);
-        self.gate.ring();
+        self.capacity.report(partition, 1);
+        self.capacity.wake();
         Ok(())
     }
+}
 
-    /// Ends the lane of a `Writer`.
-    pub(crate) fn retire(&self, lane: &LaneWriter<T>, home: usize) {
-        let unused = lane.take_credits();
-        self.gate.end_lease(home, unused, lane.last_lease());
-        lane.say_gone();
-        self.gate.ring();
+/// For the collector.
+impl<T> Store<T> {
+    /// How many items wait in the fallback lists of a worker.
+    pub(crate) fn fallback_waiting(&self, worker: usize) -> usize {
+        let partitions = self.partitions_of(worker);
+        partitions.map(|it| it.fallback.waiting()).sum()
     }
 
-    fn birth(&self, home: usize) -> LaneWriter<T> {
-        let mut lanes = self.registry.state.lock();
-        let flags = if broken("registry: born without flags") {
-            lanes.flags & FENCED
-        } else {
-            lanes.flags
-        };
-        let (writer, reader) = lane(flags);
-        lanes.all.push(writer.lane().clone());
-        lanes.newborn.push((home, reader));
-        // Relaxed: who pushes into this lane sees the flags it was born with; who must find it,
-        // a raise or a flush, comes by this lock or by one taken after the push.
-        self.registry.births.fetch_add(1, Relaxed);
-        self.registry.population.fetch_add(1, Relaxed);
-        writer
+    /// Takes the items of the fallback lists of a worker. They come after whatever lies in its lanes
+    /// when this returns.
+    pub(crate) fn take_fallback(&self, worker: usize) -> Vec<T> {
+        let mut taken = Vec::new();
+        for partition in self.partitions_of(worker) {
+            partition.fallback.take(&mut taken);
+        }
+        self.capacity.take_off(worker, taken.len());
+        taken
+    }
+
+    fn partitions_of(&self, worker: usize) -> impl Iterator<Item = &Partition<T>> {
+        let partitions = self.partitions.iter().map(|partition| &**partition);
+        partitions.skip(worker).step_by(self.capacity.workers())
     }
 }
 
-/// The flags.
-impl<T> Partitions<T> {
-    /// Raises a flag: once this returns, every push sees it, except those in progress in lanes
-    /// that are busy. Locked with the registry, so that lanes born meanwhile have it too; the
-    /// lock is not held across the barrier.
-    fn raise(&self, flag: usize) -> bool {
-        let mut lanes = self.registry.state.lock();
-        let news = lanes.flags & flag == 0;
-        lanes.flags |= flag;
-        for lane in &lanes.all {
-            lane.raise(flag);
-        }
-        drop(lanes);
-        self.barrier.heavy();
-        news
-    }
-
-    /// Makes every push ring from now on.
-    pub(crate) fn raise_parked(&self) {
-        self.raise(PARKED);
-    }
-
-    /// Lets pushes be silent again.
-    pub(crate) fn lower_parked(&self) {
-        let mut lanes = self.registry.state.lock();
-        lanes.flags &= !PARKED;
-        for lane in &lanes.all {
-            lane.lower(PARKED);
-        }
-    }
-}
-
-impl<T: Send + 'static> Source for Partitions<T> {
+impl<T: Send + 'static> Source for Store<T> {
     type Item = T;
     type Collector = Collector<T>;
 
@@ -333,95 +273,40 @@ impl<T: Send + 'static> Source for Partitions<T> {
         Collector::new(of.clone())
     }
 
-    fn gate(&self) -> &Gate {
-        &self.gate
+    fn capacity(&self) -> &Capacity {
+        &self.capacity
     }
 
-    /// Pushes that have begun may still be accepted: they are busy.
+    /// A push that has begun may still be accepted; its lane is busy until then.
     fn close(&self) -> bool {
-        for partition in &self.list {
-            partition.late.lock().closed = true;
+        for partition in &self.partitions {
+            partition.fallback.close();
         }
-        let first = self.raise(CLOSED);
-        self.gate.credits.close();
+        let first = self.registry.raise(CLOSED);
+        self.capacity.credits.close();
         first
     }
 
     fn is_closed(&self) -> bool {
-        self.registry.state.lock().flags & CLOSED != 0
+        self.registry.is_raised(CLOSED)
     }
 
     fn intake(&self) -> Intake {
-        let lanes = self.registry.state.lock();
-        let in_lanes: u64 = lanes.all.iter().map(|lane| lane.published() as u64).sum();
-        let sum = lanes.departed + in_lanes;
-        drop(lanes);
-        let late = self
-            .list
-            .iter()
-            .map(|partition| partition.late.lock().accepted);
+        let in_lanes = self.registry.accepted();
+        let partitions = self.partitions.iter();
+        let in_lists: u64 = partitions.map(|it| it.fallback.accepted()).sum();
         Intake {
-            accepted: sum + late.sum::<u64>(),
+            accepted: in_lanes + in_lists,
             ..Intake::default()
         }
     }
 }
 
-/// The flusher's side.
-impl<T> Partitions<T> {
-    /// How many lanes have ever been born: when it changes there are some to meet.
-    pub(crate) fn births(&self) -> usize {
-        self.registry.births.load(Relaxed)
-    }
-
-    /// The lanes that the flusher has not met, with the workers they belong to.
-    pub(crate) fn meet(&self) -> Vec<(usize, LaneReader<T>)> {
-        let mut newborn = std::mem::take(&mut self.registry.state.lock().newborn);
-        for (home, _) in &mut newborn {
-            *home %= self.gate.workers();
-        }
-        newborn
-    }
-
-    /// Forgets a lane whose writer is gone, and which is empty.
-    pub(crate) fn bury(&self, lane: &Arc<Lane<T>>) {
-        let mut lanes = self.registry.state.lock();
-        lanes.departed += lane.published() as u64;
-        lanes.all.retain(|other| !Arc::ptr_eq(other, lane));
-        self.registry.population.fetch_sub(1, Relaxed);
-    }
-
-    /// How many late items there are for a worker.
-    pub(crate) fn late(&self, worker: usize) -> usize {
-        let partitions = self.of_worker(worker);
-        partitions
-            .map(|partition| partition.late_waiting.load(Relaxed))
-            .sum()
-    }
-
-    /// Takes the late items of a worker. What lies in its lanes when this returns comes first.
-    pub(crate) fn take_late(&self, worker: usize) -> Vec<T> {
-        let mut taken = Vec::new();
-        for partition in self.of_worker(worker) {
-            let mut late = partition.late.lock();
-            taken.append(&mut late.items);
-            partition.late_waiting.store(0, Relaxed);
-        }
-        self.gate.take_off(worker, taken.len());
-        taken
-    }
-
-    fn of_worker(&self, worker: usize) -> impl Iterator<Item = &Partition<T>> {
-        let partitions = self.list.iter().map(|partition| &**partition);
-        partitions.skip(worker).step_by(self.gate.workers())
-    }
-}
-
-impl<T> fmt::Debug for Partitions<T> {
+impl<T> fmt::Debug for Store<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Partitions")
-            .field("partitions", &self.list.len())
-            .field("gate", &self.gate)
+        f.debug_struct("Store")
+            .field("partitions", &self.partitions.len())
+            .field("capacity", &self.capacity)
             .finish_non_exhaustive()
     }
 }

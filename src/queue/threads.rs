@@ -16,7 +16,7 @@ use crate::sync::{Mutex, broken, global};
 
 /// The numbers in use. The smallest free one is given out first, so that they stay dense.
 #[derive(Debug)]
-pub(crate) struct Numbers(Mutex<Free>);
+pub(crate) struct Indices(Mutex<Free>);
 
 #[derive(Debug)]
 struct Free {
@@ -26,7 +26,7 @@ struct Free {
 
 /// Proof of being the one thread that has this number now; it cannot leave the thread.
 #[derive(Debug)]
-pub(crate) struct Index {
+pub(crate) struct ThreadIndex {
     number: u32,
     not_send: PhantomData<*const ()>,
 }
@@ -36,7 +36,7 @@ pub(crate) struct Index {
 pub(crate) struct Ended(pub(crate) u32);
 
 global! {
-    static NUMBERS: Numbers = Numbers::new();
+    static INDICES: Indices = Indices::new();
 }
 
 /// No number has been claimed yet.
@@ -49,13 +49,13 @@ thread_local! {
     static NUMBER: Cell<u32> = const { Cell::new(FRESH) };
     static GUARD: Guard = const { Guard };
     // Something that is this thread's for as long as it has its number, and whose it is; 0: nobody's.
-    static KEPT: Cell<(u64, *const ())> = const { Cell::new((0, std::ptr::null())) };
+    static CACHED: Cell<(u64, *const ())> = const { Cell::new((0, std::ptr::null())) };
 }
 
 /// What this thread has kept last, if it was for `whom`.
 #[inline(always)]
-pub(crate) fn recall(whom: NonZeroU64) -> Option<*const ()> {
-    let (owner, kept) = KEPT.get();
+pub(crate) fn cached(whom: NonZeroU64) -> Option<*const ()> {
+    let (owner, kept) = CACHED.get();
     (owner == whom.get()).then_some(kept)
 }
 
@@ -65,12 +65,12 @@ impl Drop for Guard {
     fn drop(&mut self) {
         let number = NUMBER.get();
         NUMBER.set(number | ENDED);
-        KEPT.set((0, std::ptr::null()));
-        NUMBERS.give_back(Index::new(number));
+        CACHED.set((0, std::ptr::null()));
+        INDICES.give_back(ThreadIndex::new(number));
     }
 }
 
-impl Numbers {
+impl Indices {
     #[cfg(not(all(test, swaplane_loom)))]
     pub(crate) const fn new() -> Self {
         Self(Mutex::new(Free {
@@ -87,26 +87,26 @@ impl Numbers {
         }))
     }
 
-    pub(crate) fn claim(&self) -> Index {
+    pub(crate) fn claim(&self) -> ThreadIndex {
         let mut free = self.0.lock();
         let number = match free.given_back.pop() {
             Some(Reverse(number)) => number,
-            None if broken("numbers: one for two threads") => 0,
+            None if broken("threads: one index for two threads") => 0,
             None => {
                 free.next += 1;
                 free.next - 1
             }
         };
-        Index::new(number)
+        ThreadIndex::new(number)
     }
 
     // The lock orders what this owner did with its lanes before what the next one does.
-    pub(crate) fn give_back(&self, index: Index) {
+    pub(crate) fn give_back(&self, index: ThreadIndex) {
         self.0.lock().given_back.push(Reverse(index.number));
     }
 }
 
-impl Index {
+impl ThreadIndex {
     fn new(number: u32) -> Self {
         Self {
             number,
@@ -130,12 +130,12 @@ impl Index {
         if number != FRESH {
             return Err(Ended(number & !ENDED));
         }
-        let number = NUMBERS.claim().number;
+        let number = INDICES.claim().number;
         NUMBER.set(number);
         if GUARD.try_with(|_| ()).is_err() {
             // No destructor can be registered any more: nobody would give the number back.
             NUMBER.set(number | ENDED);
-            NUMBERS.give_back(Self::new(number));
+            INDICES.give_back(Self::new(number));
             return Err(Ended(number));
         }
         Ok(Self::new(number))
@@ -143,9 +143,9 @@ impl Index {
 
     /// Keeps something in place of what was kept before, until the number is given back. Under loom
     /// all threads are one, and nothing is kept.
-    pub(crate) fn keep(&self, whose: NonZeroU64, kept: *const ()) {
+    pub(crate) fn cache(&self, whose: NonZeroU64, kept: *const ()) {
         if !cfg!(all(test, swaplane_loom)) {
-            KEPT.set((whose.get(), kept));
+            CACHED.set((whose.get(), kept));
         }
     }
 
@@ -157,11 +157,11 @@ impl Index {
 
 #[cfg(all(test, not(swaplane_loom)))]
 mod tests {
-    use super::{Index, Numbers};
+    use super::{Indices, ThreadIndex};
 
     #[test]
     fn the_smallest_free_number_is_given_out_first() {
-        let numbers = Numbers::new();
+        let numbers = Indices::new();
         let (a, b, c) = (numbers.claim(), numbers.claim(), numbers.claim());
         assert_eq!((a.get(), b.get(), c.get()), (0, 1, 2));
         numbers.give_back(c);
@@ -173,8 +173,8 @@ mod tests {
 
     #[test]
     fn a_thread_keeps_its_number() {
-        let number = Index::current().map(|index| index.get()).ok();
+        let number = ThreadIndex::current().map(|index| index.get()).ok();
         assert!(number.is_some());
-        assert_eq!(number, Index::current().map(|index| index.get()).ok());
+        assert_eq!(number, ThreadIndex::current().map(|index| index.get()).ok());
     }
 }

@@ -6,6 +6,7 @@ use super::push_all;
 use crate::error::{PushAllError, PushError};
 use crate::queue::Queue;
 use crate::queue::lane::LaneWriter;
+use crate::queue::store::Credit;
 
 /// An owned lane into a [`Queue`]: one thread or task at a time pushes, in an order of its own.
 /// Keeps the queue open. Made by [`Queue::writer`].
@@ -26,7 +27,7 @@ use crate::queue::lane::LaneWriter;
 #[must_use = "a writer that is dropped has pushed nothing"]
 pub struct Writer<T: Send + 'static> {
     pub(super) lane: LaneWriter<T>,
-    pub(super) home: usize,
+    pub(super) partition: usize,
     pub(super) queue: Queue<T>,
 }
 
@@ -51,8 +52,8 @@ impl<T: Send + 'static> Writer<T> {
     #[inline]
     pub fn push(&mut self, item: T) -> Result<(), PushError<T>> {
         self.lane.push(item, Ok(()), |item| {
-            let partitions = self.queue.partitions();
-            partitions.push_into(&self.lane, self.home, item, false)
+            let store = self.queue.store();
+            store.push_slow(&self.lane, self.partition, item, Credit::Lease)
         })
     }
 
@@ -93,7 +94,7 @@ impl<T: Send + 'static> Writer<T> {
 
 impl<T: Send + 'static> Drop for Writer<T> {
     fn drop(&mut self) {
-        self.queue.partitions().retire(&self.lane, self.home);
+        self.queue.store().retire(&self.lane, self.partition);
     }
 }
 
@@ -142,7 +143,7 @@ impl<T: Send + 'static> Permit<T> {
     /// # }
     /// ```
     pub fn push(mut self, item: T) -> Result<(), PushError<T>> {
-        let pushed = self.queue.partitions().push_prepaid(item);
+        let pushed = self.queue.store().push_from_thread(item, Credit::Prepaid);
         self.spent = pushed.is_ok();
         pushed
     }
@@ -151,7 +152,7 @@ impl<T: Send + 'static> Permit<T> {
 impl<T: Send + 'static> Drop for Permit<T> {
     fn drop(&mut self) {
         if !self.spent {
-            self.queue.partitions().gate.credits.give_back(1);
+            self.queue.store().capacity.credits.give_back(1);
         }
     }
 }

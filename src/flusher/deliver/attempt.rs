@@ -7,15 +7,15 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 
-use crate::batch::{Batch, Home};
-use crate::panic::Foreign;
+use crate::batch::{Batch, Lease};
+use crate::panic::UserValue;
 use crate::sink::{Hook, Sink, SinkError};
 use crate::sync::{Arc, StdArc};
 
 /// When a run is cut short.
 pub(super) const LATE: Duration = Duration::from_millis(1);
 
-pub(super) type Failure = Foreign<SinkError>;
+pub(super) type Failure = UserValue<SinkError>;
 pub(super) type Task = JoinHandle<Result<Waited, SinkError>>;
 
 /// Whether the sink waited for something.
@@ -34,7 +34,7 @@ pub(super) async fn run<T: Send + 'static, S: Sink<T>>(
     sink: StdArc<S>,
     mut batch: Batch<T>,
     errand: Errand,
-    home: Arc<Home<T>>,
+    lease: Arc<Lease<T>>,
     since: Instant,
 ) -> Result<Waited, SinkError> {
     let mut waited = Waited(false);
@@ -47,7 +47,7 @@ pub(super) async fn run<T: Send + 'static, S: Sink<T>>(
                     let polled = attempt.as_mut().poll(context);
                     if polled.is_pending() && !waited.0 {
                         waited.0 = true;
-                        home.pause();
+                        lease.pause();
                     }
                     polled
                 })
@@ -58,7 +58,7 @@ pub(super) async fn run<T: Send + 'static, S: Sink<T>>(
                 Hook::Declined => return Err("the sink declined to drain".into()),
             },
         }
-        match Home::settle(&home, ticket, since.elapsed() < LATE) {
+        match Lease::settle(&lease, ticket, since.elapsed() < LATE) {
             Some(next) => batch = next,
             None => return Ok(waited),
         }
@@ -66,12 +66,12 @@ pub(super) async fn run<T: Send + 'static, S: Sink<T>>(
 }
 
 pub(super) fn failure(outcome: Result<Result<Waited, SinkError>, JoinError>) -> Failure {
-    Foreign::new(match outcome {
+    UserValue::new(match outcome {
         Ok(Ok(_)) => unreachable!("a success is no failure"),
         Ok(Err(error)) => error,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => {
-                let panic = Foreign::new(panic);
+                let panic = UserValue::new(panic);
                 let text = panic.downcast_ref::<&str>().copied();
                 let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
                 format!("the sink panicked: {}", text.unwrap_or("(no message)")).into()

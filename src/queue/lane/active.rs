@@ -36,7 +36,7 @@ mod imp {
     use crate::sync::{Arc, AtomicPtr};
 
     /// Weaker on purpose than `arc_swap`: two relaxed accesses. What the models prove with it
-    /// does not lean on any ordering of that crate.
+    /// does not trimmed on any ordering of that crate.
     #[derive(Debug)]
     pub(crate) struct Published<B> {
         pointer: AtomicPtr<B>,

@@ -43,7 +43,7 @@ const MOST_SLOTS: usize = 1 << 16;
 /// Where a chunk hangs. The start of a buffer is one.
 pub(super) struct Link<T> {
     /// The chunk that the writer entered here; null while it has entered none. The writer's to
-    /// set, and once it has gone on the flusher's to move forward.
+    /// set, and once it has ended on the flusher's to move forward.
     entered: UnsafeCell<*mut Chunk<T>>,
     /// Either the chunks ready to be entered here, or null: then there are none, or the writer
     /// has entered the first of them, or the flusher has freed them.
@@ -214,18 +214,18 @@ impl<T> Link<T> {
     /// Makes a buffer that the writer has left, and whose items are all read, ready for the next
     /// time: of the chunks entered keeps those as large as `last` (the others were steps on
     /// the way). Keeps the spare ones too, so that a load that comes and goes allocates nothing;
-    /// where it is to be `thrifty`, only the first of them.
+    /// where it is to be `trim_on_reset`, only the first of them.
     ///
     /// # Safety
     /// The caller is the flusher; the writer has left; `last` is the last chunk entered.
-    pub(super) unsafe fn reset(&self, last: *mut Chunk<T>, thrifty: bool) {
-        // SAFETY: with the writer gone (Acquire on `acked`) every chunk of this buffer is the
+    pub(super) unsafe fn reset(&self, last: *mut Chunk<T>, trim_on_reset: bool) {
+        // SAFETY: with the writer ended (Acquire on `acked`) every chunk of this buffer is the
         // flusher's; each is freed once, as it is cut from the list (models `recycle`, `grow`,
         // `drop`).
         unsafe {
             let keep = Chunk::at(last);
             let spare = Chunk::maybe_at(keep.end.spare.load(Relaxed));
-            if let Some(spare) = spare.filter(|_| thrifty) {
+            if let Some(spare) = spare.filter(|_| trim_on_reset) {
                 spare.end.free_spares();
             }
             let mut first = self.entered();
@@ -272,12 +272,12 @@ impl<T> Link<T> {
     pub(super) unsafe fn free_all(&self) {
         // SAFETY: nobody else can reach a chunk of this buffer (model `drop`).
         unsafe {
-            if !broken("buffer: spares forgotten") {
+            if !broken("chunk: spares forgotten") {
                 self.free_spares();
             }
             let mut chunk = self.entered();
             while !chunk.is_null() {
-                if !broken("buffer: spares forgotten") {
+                if !broken("chunk: spares forgotten") {
                     Chunk::at(chunk).end.free_spares();
                 }
                 let next = Chunk::at(chunk).end.entered();

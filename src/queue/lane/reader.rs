@@ -26,42 +26,39 @@ impl<T> LaneReader<T> {
 
     /// Whether the writer has said its last. To be asked before `take`: then, if nothing is left
     /// after it, nothing will come.
-    pub(crate) fn is_gone(&self) -> bool {
-        let gone = &self.lane.progress.gone;
-        gone.load(order("lane: gone read", Acquire))
+    pub(crate) fn is_ended(&self) -> bool {
+        let ended = &self.lane.progress.ended;
+        ended.load(order("lane: end read", Acquire))
     }
 
     /// How many items could be taken now, or somewhat fewer.
     pub(crate) fn available(&self) -> usize {
-        // SAFETY: `reading` is this end's alone.
-        let taken = self
-            .lane
-            .reading
-            .with(|reading| unsafe { (*reading).taken });
+        // SAFETY: `reader` is this end's alone.
+        let taken = self.lane.reader.with(|reader| unsafe { (*reader).taken });
         self.lane.published().wrapping_sub(taken)
     }
 
     /// Appends at most `max` items, in the order of their pushes, to `out`; returns how many.
     pub(crate) fn take(&mut self, max: usize, out: &mut Vec<T>) -> usize {
-        // SAFETY: `reading` is this end's alone.
+        // SAFETY: `reader` is this end's alone.
         self.lane
-            .reading
-            .with_mut(|reading| unsafe { (*reading).take(&self.lane, max, out) })
+            .reader
+            .with_mut(|reader| unsafe { (*reader).take(&self.lane, max, out) })
     }
 
     /// Frees what memory can be freed in a lane of which nothing was read since the last sweep:
     /// all but the chunk that the writer is in. So in one that is so slow that it has not come through
     /// both buffers since. In any other what each of its buffers does not use the next time.
     pub(crate) fn sweep(&mut self) {
-        // SAFETY: `reading` is this end's alone.
-        self.lane.reading.with_mut(|reading| unsafe {
-            if (*reading).swept != (*reading).taken {
-                (*reading).swept = (*reading).taken;
-                if mem::replace(&mut (*reading).thrifty, [true; 2]).contains(&true) {
-                    (*reading).trim(&self.lane);
+        // SAFETY: `reader` is this end's alone.
+        self.lane.reader.with_mut(|reader| unsafe {
+            if (*reader).taken_at_sweep != (*reader).taken {
+                (*reader).taken_at_sweep = (*reader).taken;
+                if mem::replace(&mut (*reader).trim_on_reset, [true; 2]).contains(&true) {
+                    (*reader).trim(&self.lane);
                 }
-            } else if !(*reading).lean {
-                (*reading).trim(&self.lane);
+            } else if !(*reader).trimmed {
+                (*reader).trim(&self.lane);
             }
         });
     }
@@ -69,16 +66,16 @@ impl<T> LaneReader<T> {
     /// Which of the two buffers is the active one.
     #[cfg(test)]
     pub(crate) fn active(&self) -> usize {
-        // SAFETY: `reading` is this end's alone.
+        // SAFETY: `reader` is this end's alone.
         self.lane
-            .reading
-            .with(|reading| buffer_of(unsafe { (*reading).generation }))
+            .reader
+            .with(|reader| buffer_of(unsafe { (*reader).generation }))
     }
 
     /// Whether a sweep could free anything.
-    pub(crate) fn is_lean(&self) -> bool {
-        // SAFETY: `reading` is this end's alone.
-        self.lane.reading.with(|reading| unsafe { (*reading).lean })
+    pub(crate) fn is_trimmed(&self) -> bool {
+        // SAFETY: `reader` is this end's alone.
+        self.lane.reader.with(|reader| unsafe { (*reader).trimmed })
     }
 }
 
@@ -89,7 +86,7 @@ impl<T> fmt::Debug for LaneReader<T> {
 }
 
 /// Where the flusher is.
-pub(super) struct Reading<T> {
+pub(super) struct ReaderState<T> {
     /// Items read so far, in all buffers (wraps).
     taken: usize,
     generation: usize,
@@ -97,11 +94,11 @@ pub(super) struct Reading<T> {
     retired: bool,
     cursors: [Cursor<T>; 2],
     /// What `taken` was at the last sweep.
-    swept: usize,
+    taken_at_sweep: usize,
     /// Which of the buffers was not reset since.
-    thrifty: [bool; 2],
+    trim_on_reset: [bool; 2],
     /// Nothing was read since the last trim.
-    lean: bool,
+    trimmed: bool,
 }
 
 struct Cursor<T> {
@@ -117,15 +114,15 @@ impl<T> Cursor<T> {
     };
 }
 
-impl<T> Reading<T> {
+impl<T> ReaderState<T> {
     pub(super) const START: Self = Self {
         taken: 0,
         generation: 0,
         retired: false,
         cursors: [Cursor::START; 2],
-        swept: 0,
-        thrifty: [false; 2],
-        lean: true,
+        taken_at_sweep: 0,
+        trim_on_reset: [false; 2],
+        trimmed: true,
     };
 
     pub(super) fn take(&mut self, lane: &Lane<T>, max: usize, out: &mut Vec<T>) -> usize {
@@ -158,13 +155,13 @@ impl<T> Reading<T> {
             // SAFETY: we are the flusher; the writer has left this buffer; all its items are
             // read, so the cursor is in the last chunk entered (models `recycle`, `grow`).
             unsafe {
-                let thrifty = mem::take(&mut self.thrifty[standby]);
-                lane.buffers[standby].reset(self.cursors[standby].chunk, thrifty);
+                let trim_on_reset = mem::take(&mut self.trim_on_reset[standby]);
+                lane.buffers[standby].reset(self.cursors[standby].chunk, trim_on_reset);
             }
             self.cursors[standby] = Cursor::START;
             self.retired = false;
             // Acquired or not, the writer's leave happened after it had published all of that
-            // buffer: so this is at least `taken`, which the first reading need not be.
+            // buffer: so this is at least `taken`, which the first reader need not be.
             if !broken("lane: published not read again") {
                 published = self.published(lane);
             }
@@ -195,7 +192,7 @@ impl<T> Reading<T> {
             return;
         }
         self.taken = self.taken.wrapping_add(n);
-        self.lean = false;
+        self.trimmed = false;
         out.reserve(n);
         let (start, cursor) = (&lane.buffers[buffer], &mut self.cursors[buffer]);
         while n > 0 {
@@ -237,7 +234,7 @@ impl<T> Reading<T> {
 
     fn used_a_chunk(&self, lane: &Lane<T>, active: usize) -> bool {
         let cursor = &self.cursors[active];
-        // SAFETY: where the cursor is in a chunk, an item of it was read, so the writer has gone
+        // SAFETY: where the cursor is in a chunk, an item of it was read, so the writer has ended
         // on from the start of the buffer.
         unsafe {
             Chunk::maybe_at(cursor.chunk).is_some_and(|chunk| {
@@ -261,7 +258,7 @@ impl<T> Reading<T> {
             return;
         }
         lane.control.active.swap(next);
-        // Release: pairs with the Acquire of `LaneWriter::enter`. A read-modify-write, since
+        // Release: pairs with the Acquire of `LaneWriter::begin_slow`. A read-modify-write, since
         // somebody may be raising CLOSED.
         let word = &lane.control.word;
         let order = order("lane: generation", Release);
@@ -285,6 +282,6 @@ impl<T> Reading<T> {
                 }
             }
         }
-        self.lean = true;
+        self.trimmed = true;
     }
 }

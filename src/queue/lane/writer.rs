@@ -20,7 +20,7 @@ pub(crate) struct LaneWriter<T> {
 
 /// What the writer knows of its lane, and nobody else; in the order in which a push needs it.
 #[repr(C)]
-pub(super) struct Own<T> {
+pub(super) struct WriterState<T> {
     /// The word, without flags, that needs no look.
     seen: Cell<usize>,
     /// The count at which a push has to look for room: the end of the chunk, or of the credits.
@@ -38,11 +38,11 @@ pub(super) struct Own<T> {
     /// How many credits the last lease brought.
     last_lease: Cell<usize>,
     /// A slow push is under way: what it calls (an allocator) may push again.
-    inside: Cell<bool>,
+    in_slow_push: Cell<bool>,
     exclusive: Exclusive,
 }
 
-impl<T> Own<T> {
+impl<T> WriterState<T> {
     pub(super) fn new(first: &Link<T>) -> Self {
         Self {
             seen: Cell::new(0),
@@ -53,7 +53,7 @@ impl<T> Own<T> {
             end: Cell::new(0),
             funded: Cell::new(0),
             last_lease: Cell::new(0),
-            inside: Cell::new(false),
+            in_slow_push: Cell::new(false),
             exclusive: Exclusive::new(),
         }
     }
@@ -61,9 +61,9 @@ impl<T> Own<T> {
 
 /// What a slow push has seen.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Signals(usize);
+pub(crate) struct Flags(usize);
 
-impl Signals {
+impl Flags {
     pub(crate) fn closed(self) -> bool {
         self.0 & CLOSED != 0 && !broken("lane: closed ignored")
     }
@@ -86,8 +86,8 @@ impl<T> LaneWriter<T> {
     }
 
     #[inline(always)]
-    fn own(&self) -> &Own<T> {
-        &self.lane.progress.own
+    fn state(&self) -> &WriterState<T> {
+        &self.lane.progress.writer
     }
 
     /// How many items were pushed.
@@ -100,13 +100,13 @@ impl<T> LaneWriter<T> {
     /// plain stores. The mark is up when `slow` is called.
     #[inline(always)]
     pub(crate) fn push<R>(&self, item: T, done: R, slow: impl FnOnce(T) -> R) -> R {
-        self.own().exclusive.check();
-        self.mark();
+        self.state().exclusive.check();
+        self.set_busy();
         let count = self.count();
         let word = self.lane.control.word.load(Relaxed);
-        if word == self.own().seen.get() && count != self.own().limit.get() {
+        if word == self.state().seen.get() && count != self.state().limit.get() {
             self.put(count, item);
-            self.leave();
+            self.clear_busy();
             done
         } else {
             slow(item)
@@ -115,40 +115,39 @@ impl<T> LaneWriter<T> {
 
     /// Begins a slow push: marks the lane busy, moves to the active buffer, and tells which flags
     /// are up. `None`: this very thread is in a slow push already.
-    pub(crate) fn enter(&self) -> Option<Signals> {
-        self.own().exclusive.check();
-        if self.own().inside.replace(true) && !broken("lane: pushed while inside") {
+    pub(crate) fn begin_slow(&self) -> Option<Flags> {
+        self.state().exclusive.check();
+        if self.state().in_slow_push.replace(true) && !broken("lane: pushed within a slow push") {
             return None;
         }
         let lane = &*self.lane;
-        self.mark();
-        if lane.control.word.load(Relaxed) & FENCED != 0 && !broken("lane: no fence after the mark")
-        {
+        self.set_busy();
+        if lane.control.word.load(Relaxed) & FENCED != 0 && !broken("lane: no fence after busy") {
             // Pairs with the fence of `Barrier::heavy`: either we see the flag, or whoever
             // raised it sees our mark.
-            fence(full("lane: weak fence after the mark"));
+            fence(full("lane: weak fence after busy"));
         }
-        // Acquire: pairs with the Release of `Reading::swap`, before which lie the pointer to
+        // Acquire: pairs with the Release of `ReaderState::swap`, before which lie the pointer to
         // the buffer and the state of that buffer.
         let word = lane
             .control
             .word
             .load(order("lane: generation read", Acquire));
-        if generation_of(word) != self.own().seen.get() {
+        if generation_of(word) != self.state().seen.get() {
             self.move_to(generation_of(word));
         }
-        Some(Signals(word))
+        Some(Flags(word))
     }
 
     /// Marks the lane busy, before any look at its flags.
     #[inline(always)]
-    fn mark(&self) {
-        if !broken("lane: not marked") {
+    fn set_busy(&self) {
+        if !broken("lane: not set busy") {
             self.lane.progress.busy.store(true, Relaxed);
         }
         // Pairs with `Barrier::heavy`, which makes the processor respect the order that this
         // asks of the compiler. Where barriers are fences the lane is FENCED.
-        if !broken("lane: no compiler fence after the mark") {
+        if !broken("lane: no compiler fence after busy") {
             compiler_fence(SeqCst);
         }
     }
@@ -157,16 +156,16 @@ impl<T> LaneWriter<T> {
         let lane = &*self.lane;
         let count = self.count();
         // No chunk yet: the first item of this buffer will enter one.
-        let own = self.own();
-        own.link.set(lane.control.active.load());
-        own.end.set(count);
-        own.limit.set(count);
-        own.seen.set(generation);
+        let state = self.state();
+        state.link.set(lane.control.active.load());
+        state.end.set(count);
+        state.limit.set(count);
+        state.seen.set(generation);
         if broken("lane: acked before moved_at") {
             self.lane.progress.acked.store(generation, Release);
         }
         self.lane.progress.moved_at.store(count, Relaxed);
-        // Release: pairs with the Acquire of `Reading::take`. Behind it lie `moved_at` and our
+        // Release: pairs with the Acquire of `ReaderState::take`. Behind it lie `moved_at` and our
         // last touch of the buffer that we leave.
         self.lane
             .progress
@@ -176,54 +175,54 @@ impl<T> LaneWriter<T> {
 
     /// Whether the next item has a credit.
     pub(crate) fn has_credit(&self) -> bool {
-        self.own().funded.get() != self.count()
+        self.state().funded.get() != self.count()
     }
 
     /// Gives the lane credits for `n` more items.
     pub(crate) fn add_credits(&self, n: usize) {
-        let funded = &self.own().funded;
+        let funded = &self.state().funded;
         funded.set(funded.get().wrapping_add(n));
     }
 
     /// How many credits the last lease brought.
     pub(crate) fn last_lease(&self) -> usize {
-        self.own().last_lease.get()
+        self.state().last_lease.get()
     }
 
     /// Gives the lane a lease, which may be none.
     pub(crate) fn set_lease(&self, n: usize) {
-        self.own().last_lease.set(n);
+        self.state().last_lease.set(n);
         self.add_credits(n);
     }
 
     /// Takes back the credits that no item has used.
     pub(crate) fn take_credits(&self) -> usize {
-        let (own, count) = (self.own(), self.count());
-        let unused = own.funded.get().wrapping_sub(count);
-        own.funded.set(count);
-        own.limit.set(count);
+        let (state, count) = (self.state(), self.count());
+        let unused = state.funded.get().wrapping_sub(count);
+        state.funded.set(count);
+        state.limit.set(count);
         unused
     }
 
     /// Writes an item, in a slow push, where there is credit.
     pub(crate) fn write(&self, item: T) {
         debug_assert!(self.has_credit());
-        let (own, count) = (self.own(), self.count());
-        if count == own.end.get() {
+        let (state, count) = (self.state(), self.count());
+        if count == state.end.get() {
             // SAFETY: we are the writer, and have come to this link: it is the start of a buffer,
             // which the lane owns, and which the flusher made ready before it raised the
             // generation; or the end of the chunk that we are in (models `swap`, `grow`).
-            let next = unsafe { Chunk::at((*own.link.get()).enter(own.size.get())) };
-            own.link.set(&next.end);
-            own.size.set(next.slots().len());
-            own.slots.set(next.slots().as_ptr().wrapping_sub(count));
-            own.end.set(count.wrapping_add(next.slots().len()));
+            let next = unsafe { Chunk::at((*state.link.get()).enter(state.size.get())) };
+            state.link.set(&next.end);
+            state.size.set(next.slots().len());
+            state.slots.set(next.slots().as_ptr().wrapping_sub(count));
+            state.end.set(count.wrapping_add(next.slots().len()));
         }
         self.put(count, item);
         let written = self.count();
-        let room = own.end.get().wrapping_sub(written);
-        let credit = own.funded.get().wrapping_sub(written);
-        own.limit.set(written.wrapping_add(room.min(credit)));
+        let room = state.end.get().wrapping_sub(written);
+        let credit = state.funded.get().wrapping_sub(written);
+        state.limit.set(written.wrapping_add(room.min(credit)));
     }
 
     #[inline(always)]
@@ -231,11 +230,11 @@ impl<T> LaneWriter<T> {
         // SAFETY: `count` is before the end of the chunk, so the slot is in it; and it is ours
         // until `published` counts it (models `swap`, `grow`).
         unsafe {
-            let slot = &*self.own().slots.get().wrapping_add(count);
+            let slot = &*self.state().slots.get().wrapping_add(count);
             slot.with_mut(|slot| (*slot).write(item));
         }
         let written = count.wrapping_add(1);
-        // Release: pairs with the Acquire of `Reading::take`. Behind it lie the slot, the link to
+        // Release: pairs with the Acquire of `ReaderState::take`. Behind it lie the slot, the link to
         // its chunk, and `acked`.
         self.lane
             .progress
@@ -244,13 +243,13 @@ impl<T> LaneWriter<T> {
     }
 
     /// Ends a slow push.
-    pub(crate) fn exit(&self) {
-        self.leave();
-        self.own().inside.set(false);
+    pub(crate) fn end_slow(&self) {
+        self.clear_busy();
+        self.state().in_slow_push.set(false);
     }
 
     #[inline(always)]
-    fn leave(&self) {
+    fn clear_busy(&self) {
         // Release: pairs with the Acquire of `Lane::is_busy`.
         self.lane
             .progress
@@ -259,12 +258,12 @@ impl<T> LaneWriter<T> {
     }
 
     /// Says that there will be no further push.
-    pub(crate) fn say_gone(&self) {
-        // Release: pairs with the Acquire of `LaneReader::is_gone`; `published` lies behind it.
+    pub(crate) fn end_writer(&self) {
+        // Release: pairs with the Acquire of `LaneReader::is_ended`; `published` lies behind it.
         self.lane
             .progress
-            .gone
-            .store(true, order("lane: gone", Release));
+            .ended
+            .store(true, order("lane: ended", Release));
     }
 }
 

@@ -7,7 +7,7 @@ use crate::sync::Ordering::Relaxed;
 use std::num::NonZeroU64;
 
 use crate::queue::lane::LaneWriter;
-use crate::queue::threads::{self, Index};
+use crate::queue::threads::{self, ThreadIndex};
 use crate::sync::{Arc, AtomicU64, OnceLock, global};
 
 /// Bucket `b` holds the places of 2^b threads, so that places never move and a small program
@@ -15,11 +15,11 @@ use crate::sync::{Arc, AtomicU64, OnceLock, global};
 const BUCKETS: usize = 24;
 
 global! {
-    static NUMBERS: AtomicU64 = AtomicU64::new(1);
+    static INDICES: AtomicU64 = AtomicU64::new(1);
 }
 
 /// A table, and the number that no other table ever has.
-pub(crate) struct TableRef<T> {
+pub(crate) struct ThreadLanes<T> {
     number: NonZeroU64,
     table: Arc<Table<T>>,
 }
@@ -30,14 +30,14 @@ struct Table<T> {
 
 type Bucket<T> = Box<[OnceLock<LaneWriter<T>>]>;
 
-// SAFETY: a place is reached only with its `Index`, which one thread has at a time and cannot
+// SAFETY: a place is reached only with its `ThreadIndex`, which one thread has at a time and cannot
 // send to another; what the last owner did happened before the next one got it (model
 // `handover`).
 unsafe impl<T: Send> Sync for Table<T> {}
 
-impl<T> TableRef<T> {
+impl<T> ThreadLanes<T> {
     pub(crate) fn new() -> Self {
-        let number = NUMBERS.fetch_add(1, Relaxed);
+        let number = INDICES.fetch_add(1, Relaxed);
         Self {
             number: NonZeroU64::new(number).expect("there are fewer tables than numbers"),
             table: Arc::new(Table {
@@ -49,7 +49,7 @@ impl<T> TableRef<T> {
     /// The lane of the calling thread, if it was the last that the thread has looked for.
     #[inline(always)]
     pub(crate) fn last(&self) -> Option<&LaneWriter<T>> {
-        let lane = threads::recall(self.number)?.cast::<LaneWriter<T>>();
+        let lane = threads::cached(self.number)?.cast::<LaneWriter<T>>();
         // SAFETY: kept by `keep` in this thread, for the table of this number, which we keep
         // alive and in which places never move; and the thread still has its index, since it
         // forgets the lane with it. So the type is right, and the lane is this thread's (model
@@ -58,14 +58,14 @@ impl<T> TableRef<T> {
     }
 
     /// The lane of this thread, or of a thread that ended and left it to this one.
-    pub(crate) fn get(&self, me: &Index) -> Option<&LaneWriter<T>> {
+    pub(crate) fn get(&self, me: &ThreadIndex) -> Option<&LaneWriter<T>> {
         let (bucket, place) = split(me.get());
         let lane = self.table.buckets.get(bucket)?.get()?.get(place)?.get()?;
         Some(self.keep(me, lane))
     }
 
     /// Keeps the lane of a thread that had none. `None`: there are too many threads.
-    pub(crate) fn set(&self, me: &Index, writer: LaneWriter<T>) -> Option<&LaneWriter<T>> {
+    pub(crate) fn set(&self, me: &ThreadIndex, writer: LaneWriter<T>) -> Option<&LaneWriter<T>> {
         let (bucket, place) = split(me.get());
         let places = self
             .table
@@ -76,13 +76,13 @@ impl<T> TableRef<T> {
     }
 
     /// For `last`.
-    fn keep<'a>(&self, me: &Index, lane: &'a LaneWriter<T>) -> &'a LaneWriter<T> {
-        me.keep(self.number, std::ptr::from_ref(lane).cast());
+    fn keep<'a>(&self, me: &ThreadIndex, lane: &'a LaneWriter<T>) -> &'a LaneWriter<T> {
+        me.cache(self.number, std::ptr::from_ref(lane).cast());
         lane
     }
 }
 
-impl<T> Clone for TableRef<T> {
+impl<T> Clone for ThreadLanes<T> {
     fn clone(&self) -> Self {
         Self {
             number: self.number,

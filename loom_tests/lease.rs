@@ -1,18 +1,18 @@
-//! Batches come home: the flusher learns of it, one that it has given up is not mistaken for its
+//! Batches come lease: the flusher learns of it, one that it has given up is not mistaken for its
 //! successor, and every item is dropped once.
 
-use super::parts::Home;
+use super::parts::Lease;
 
 use super::support::{Arc, Mutants, Mutex, caught, model, thread};
 
 fn rung(bound: Option<usize>) {
     model(bound, || {
-        let home = Home::new();
-        let batch = home.lend(vec![1, 2], 1);
+        let lease = Lease::new();
+        let batch = lease.lend(vec![1, 2], 1);
         let thread = thread::spawn(move || drop(batch));
         let mut came = None;
-        while let Some(rung) = Some(home.rung()) {
-            came = came.or_else(|| home.collect());
+        while let Some(rung) = Some(lease.was_woken()) {
+            came = came.or_else(|| lease.collect());
             if !rung {
                 break;
             }
@@ -20,61 +20,61 @@ fn rung(bound: Option<usize>) {
         // Asleep.
         thread.join().unwrap();
         assert!(
-            came.is_some() || home.rung(),
-            "the flusher waits for a batch that is home"
+            came.is_some() || lease.was_woken(),
+            "the flusher waits for a batch that is lease"
         );
-        assert_eq!(came.or_else(|| home.collect()), Some(vec![1, 2]));
-        assert!(!home.is_out());
+        assert_eq!(came.or_else(|| lease.collect()), Some(vec![1, 2]));
+        assert!(!lease.is_out());
     });
 }
 
 /// The flusher gives a batch up, and sends another.
 fn straggler(bound: Option<usize>, settled: bool) {
     model(bound, move || {
-        let home = Arc::new(Home::new());
-        let batch = home.lend(vec![1], 1);
+        let lease = Arc::new(Lease::new());
+        let batch = lease.lend(vec![1], 1);
         let thread = thread::spawn({
-            let home = home.clone();
+            let lease = lease.clone();
             move || {
                 drop(batch);
                 if settled {
-                    home.settle(1);
+                    lease.settle(1);
                 }
             }
         });
-        let first = home.collect();
+        let first = lease.collect();
         assert!(first.is_none_or(|items| items == [1]));
-        home.give_up();
-        let next = home.lend(vec![2], 2);
-        assert!(home.collect().is_none());
+        lease.give_up();
+        let next = lease.lend(vec![2], 2);
+        assert!(lease.collect().is_none());
         drop(next);
-        assert_eq!(home.collect(), Some(vec![2]));
+        assert_eq!(lease.collect(), Some(vec![2]));
         thread.join().unwrap();
-        assert_eq!(home.collect(), None);
+        assert_eq!(lease.collect(), None);
     });
 }
 
 /// Two batches of a run, which the flusher cuts short, or gives up.
 fn run(bound: Option<usize>) {
     model(bound, || {
-        let home = Arc::new(Home::new());
-        let mut batch = home.lend_run([vec![1], vec![2]]);
+        let lease = Arc::new(Lease::new());
+        let mut batch = lease.lend_run([vec![1], vec![2]]);
         let sent = Arc::new(Mutex::new(0));
         let thread = thread::spawn({
-            let (home, sent) = (home.clone(), sent.clone());
+            let (lease, sent) = (lease.clone(), sent.clone());
             move || {
                 for attempt in 1.. {
                     assert_eq!(*batch, [attempt]);
                     *sent.lock().unwrap() += 1;
                     drop(batch);
-                    match home.settle(attempt) {
+                    match lease.settle(attempt) {
                         Some(next) => batch = next,
                         None => break,
                     }
                 }
             }
         });
-        let (followed, rest) = home.revoke();
+        let (followed, rest) = lease.revoke();
         let begun = 2 - rest.len();
         assert!(rest.is_empty() || rest == [vec![2]]);
         assert_eq!(followed + 1, begun, "each but the last was followed");
@@ -84,28 +84,28 @@ fn run(bound: Option<usize>) {
             begun,
             "what was taken back is not sent"
         );
-        assert_eq!(home.followed(), (0, false));
-        assert!(!home.is_out());
+        assert_eq!(lease.followed(), (0, false));
+        assert!(!lease.is_out());
     });
 }
 
 /// A sink that waits in the middle of a run lets the flusher know of it.
 fn paused(bound: Option<usize>) {
     model(bound, || {
-        let home = Arc::new(Home::new());
-        let first = home.lend_run([vec![1], vec![2], vec![3]]);
+        let lease = Arc::new(Lease::new());
+        let first = lease.lend_run([vec![1], vec![2], vec![3]]);
         let thread = thread::spawn({
-            let home = home.clone();
+            let lease = lease.clone();
             move || {
                 drop(first);
-                let second = home.settle(1).expect("nobody revokes it");
-                home.pause();
+                let second = lease.settle(1).expect("nobody revokes it");
+                lease.pause();
                 second
             }
         });
         let mut seen = (0, false);
-        while let Some(rung) = Some(home.rung()) {
-            let (followed, paused) = home.followed();
+        while let Some(rung) = Some(lease.was_woken()) {
+            let (followed, paused) = lease.followed();
             seen = (seen.0 + followed, paused);
             if !rung {
                 break;
@@ -114,7 +114,7 @@ fn paused(bound: Option<usize>) {
         // Asleep.
         drop(thread.join().unwrap());
         assert!(
-            seen == (1, true) || home.rung(),
+            seen == (1, true) || lease.was_woken(),
             "the flusher does not know that the run has come to rest"
         );
     });
@@ -123,13 +123,13 @@ fn paused(bound: Option<usize>) {
 /// From one batch of a run to the next there is no moment at which nothing is out.
 fn between(bound: Option<usize>) {
     model(bound, || {
-        let home = Arc::new(Home::new());
-        let first = home.lend_run([vec![1], vec![2]]);
+        let lease = Arc::new(Lease::new());
+        let first = lease.lend_run([vec![1], vec![2]]);
         let thread = thread::spawn({
-            let home = home.clone();
-            move || home.settle(1).expect("nobody revokes it")
+            let lease = lease.clone();
+            move || lease.settle(1).expect("nobody revokes it")
         });
-        assert!(home.is_out(), "the run has got lost");
+        assert!(lease.is_out(), "the run has got lost");
         assert_eq!(*thread.join().unwrap(), [2]);
         drop(first);
     });
@@ -153,7 +153,7 @@ fn cut_short() {
     paused(None);
 }
 
-fn bell() {
+fn wakeup() {
     rung(None);
 }
 
@@ -178,13 +178,13 @@ fn nowhere() {
 }
 
 pub(crate) const MUTANTS: Mutants = &[
-    ("home: rung before the batch is there", bell),
-    ("home: not missed", bell),
-    ("home: straggler let in", dropped_late),
-    ("home: successor settled", settled_late),
-    ("home: revoked in two steps", revoked),
-    ("home: rung before it is paused", rung_early),
-    ("home: nowhere between two batches", nowhere),
+    ("lease: woken before the batch is there", wakeup),
+    ("lease: not missed", wakeup),
+    ("lease: stale batch let in", dropped_late),
+    ("lease: successor settled", settled_late),
+    ("lease: revoked in two steps", revoked),
+    ("lease: woken before it is paused", rung_early),
+    ("lease: nowhere between two batches", nowhere),
 ];
 
 #[test]

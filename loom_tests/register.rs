@@ -1,7 +1,8 @@
 //! Birth and death of lanes: one that is born while a flag is raised has the flag, or is raised
 //! in like the others; one whose writer has gone is forgotten once it is empty, not before.
 
-use super::parts::{Fences, Parked, Queue};
+use super::parts::{Fences, Queue};
+use crate::source::Parked;
 
 use super::support::{Mutants, caught, model, thread, yield_now};
 
@@ -40,14 +41,14 @@ fn against_park(bound: Option<usize>, fences: Fences) {
         let mut taken = 0;
         loop {
             match flusher.park() {
-                Parked::Idle if !flusher.rung() => break,
+                Parked::Idle if !flusher.was_woken() => break,
                 Parked::Idle | Parked::Found => {}
                 Parked::Busy => yield_now(),
             }
-            taken += flusher.cut(100).len();
+            taken += flusher.collect(100).len();
         }
         thread.join().unwrap();
-        assert!(taken == 1 || flusher.rung());
+        assert!(taken == 1 || flusher.was_woken());
     });
 }
 
@@ -67,14 +68,15 @@ fn death(bound: Option<usize>, rounds: usize) {
         });
         let mut taken = Vec::new();
         for _ in 0..rounds {
-            taken.extend(flusher.cut(1));
-            flusher.bury();
+            taken.extend(flusher.collect(1));
+            flusher.reap();
         }
         thread.join().unwrap();
         taken.extend(flusher.collect_all());
-        flusher.bury();
+        flusher.reap();
         assert_eq!(taken, [1, 2]);
         assert_eq!(queue.accepted(), 2);
+        assert_eq!(queue.backlog(), 0, "nothing is held");
         queue.give_back(2);
         assert_eq!(queue.free(), 64);
     });
@@ -110,11 +112,11 @@ fn dies() {
 }
 
 pub(crate) const MUTANTS: Mutants = &[
-    ("registry: born without flags", closes),
-    ("registry: born without flags", parks),
-    ("lane: gone", dies),
-    ("lane: gone read", dies),
-    ("collect: gone asked last", dies),
+    ("registry: registered without flags", closes),
+    ("registry: registered without flags", parks),
+    ("lane: ended", dies),
+    ("lane: end read", dies),
+    ("collect: end asked last", dies),
 ];
 
 #[test]

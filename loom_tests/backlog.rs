@@ -13,12 +13,15 @@ fn load(bound: Option<usize>, lanes: usize) {
             let (queue, lane) = (queue.clone(), queue.lane());
             thread::spawn(move || lane.push(&queue, 1).unwrap())
         }));
-        let full = flusher.want();
+        let full = flusher.arm();
         assert!(!full || flusher.available() == lanes);
         for thread in threads {
             thread.join().unwrap();
         }
-        assert!(full || flusher.rung(), "the flusher sleeps on a full batch");
+        assert!(
+            full || flusher.was_woken(),
+            "the flusher sleeps on a full batch"
+        );
     });
 }
 
@@ -31,13 +34,16 @@ fn sooner(bound: Option<usize>) {
             let (queue, lane) = (queue.clone(), queue.lane());
             thread::spawn(move || lane.push(&queue, 1).unwrap())
         }));
-        assert!(!flusher.want_two(), "two are four items");
-        let full = flusher.want();
+        assert!(!flusher.arm_for_two(), "two are four items");
+        let full = flusher.arm();
         assert!(!full || flusher.available() == 2);
         for thread in threads {
             thread.join().unwrap();
         }
-        assert!(full || flusher.rung(), "the flusher sleeps on a full batch");
+        assert!(
+            full || flusher.was_woken(),
+            "the flusher sleeps on a full batch"
+        );
     });
 }
 
@@ -60,7 +66,10 @@ fn one_lane() {
     load(None, 1);
 }
 
-pub(crate) const MUTANTS: Mutants = &[("load: reported", one_lane), ("load: wanted", one_lane)];
+pub(crate) const MUTANTS: Mutants = &[
+    ("backlog: reported", one_lane),
+    ("backlog: armed", one_lane),
+];
 
 #[test]
 fn mutants() {
