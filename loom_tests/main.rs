@@ -23,6 +23,7 @@
 //! | `credits` | no more is held than the capacity, no credit is lost, few lie idle; who is refused or waits is heard |
 //! | `map` | an update is in the active side or nowhere, delivered once and in the order of its key, also across two swaps; versions never go backwards; what is on its way is found; removal, closing and parking miss nobody |
 //! | `lease` | a batch comes lease, rings, and is not mistaken for another |
+//! | `stats` | a snapshot never shows more held than the capacity |
 //! | `drop` | every item is dropped once and every chunk freed once, and never used after that, whatever is left behind |
 //!
 //! # Mutants
@@ -39,7 +40,7 @@
 //! preemptions. Chunks have room for two items (or, of bytes, for two and then four). loom keeps
 //! the last seven values of each atomic, and of the accesses to one only the last: of "A loads, B
 //! loads, B stores" it does not see that B could have come first. So a counter that its owner reads
-//! before it writes (`sync::Owned`) is a read-modify-write here.
+//! before it writes (`sync::OwnedCounter`) is a read-modify-write here.
 //!
 //! # Not proven here
 //! - The task of the flusher: timers, delivery, retry, and that it calls its collector and hears
@@ -70,7 +71,10 @@ mod park;
 mod parts;
 mod recycle;
 mod register;
+#[cfg(swaplane_loom)]
+pub(crate) mod shards;
 mod shared;
+mod stats;
 mod support;
 mod swap;
 #[cfg(swaplane_loom)]
@@ -115,6 +119,7 @@ fn every_mutant_has_a_model() {
         park::MUTANTS,
         recycle::MUTANTS,
         shared::MUTANTS,
+        stats::MUTANTS,
         swap::MUTANTS,
     ];
     let caught = caught

@@ -10,6 +10,7 @@ use super::support::{Arc, Mutants, Mutex, caught, model, thread};
 const PLAIN: MapTraits = MapTraits {
     remember_versions: 0,
     read_in_flight: false,
+    capacity: None,
 };
 
 const KEY: u32 = 1;
@@ -50,7 +51,7 @@ fn put(bound: Option<usize>, puts: u32, swaps: usize) {
         let values = values(&taken);
         assert!(values.is_sorted_by(|a, b| a < b), "{values:?}");
         assert_eq!(values.last(), Some(&puts));
-        let updates: u64 = taken.iter().map(|entry| 1 + entry.updates).sum();
+        let updates: u64 = taken.iter().map(|entry| entry.updates).sum();
         assert_eq!(updates, u64::from(puts));
         assert_eq!(map.stats().accepted, u64::from(puts));
     });
@@ -137,7 +138,7 @@ fn newer(bound: Option<usize>, delivered: bool, remember_versions: usize) {
             assert_eq!(versions.last(), Some(&3));
         }
         let accepted = [older, newest].map(|put| u64::from(put != Put::Stale));
-        let updates: u64 = taken.iter().map(|entry| 1 + entry.updates).sum();
+        let updates: u64 = taken.iter().map(|entry| entry.updates).sum();
         assert_eq!(updates, accepted.iter().sum::<u64>());
     });
 }
@@ -242,6 +243,31 @@ fn close(bound: Option<usize>, puts: u32) {
     });
 }
 
+/// The rest of a partition is taken while its earlier entries are in flight. Nobody notes the versions
+/// of that rest, so nothing older may enter after it.
+fn rest_at_close(bound: Option<usize>) {
+    model(bound, || {
+        let (map, mut flusher) = map(PLAIN);
+        let _put = map.put_newer(KEY, 1, 1).unwrap();
+        assert_eq!(flusher.collect().len(), 1);
+        let _put = map.put_newer(KEY, 3, 3).unwrap();
+        let closer = thread::spawn({
+            let map = map.clone();
+            move || map.close()
+        });
+        let writer = thread::spawn({
+            let map = map.clone();
+            move || map.put_newer(KEY, 2, 2)
+        });
+        let mut taken = flusher.collect();
+        assert!(closer.join().unwrap());
+        let put = writer.join().unwrap();
+        assert!(put.map_or_else(|refused| refused.is_closed(), |put| put == Put::Stale));
+        taken.extend(flusher.collect());
+        assert_eq!(values(&taken), [3]);
+    });
+}
+
 /// After `park()` said "idle" a put rings.
 fn park(bound: Option<usize>) {
     model(bound, || {
@@ -298,6 +324,7 @@ fn removal_against_a_swap() {
 #[test]
 fn closing_against_puts() {
     close(None, 2);
+    rest_at_close(Some(3));
 }
 
 #[test]
@@ -329,6 +356,10 @@ fn closed() {
     close(Some(3), 1);
 }
 
+fn rest_taken() {
+    rest_at_close(Some(2));
+}
+
 fn removed() {
     remove(Some(3));
 }
@@ -351,6 +382,7 @@ pub(crate) const MUTANTS: Mutants = &[
     ("map: an empty swap is never over", removed),
     ("map: closed ignored", closed),
     ("map: closed without synchronizing", closed),
+    ("map: the rest taken while open", rest_taken),
     ("map: parked without synchronizing", parked),
 ];
 

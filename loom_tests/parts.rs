@@ -14,7 +14,7 @@ use crate::batch::{Batch, Content, Reason, Ticket};
 use crate::capacity::Shape;
 use crate::error::PushError;
 use crate::flusher::request::{Flushed, Requests};
-use crate::flusher::{Core, Shared};
+use crate::flusher::{Core, Shared, SharedOf};
 use crate::map::entry::Entry;
 use crate::map::store::MapOptions;
 use crate::queue::barrier::Barrier;
@@ -23,7 +23,7 @@ use crate::queue::lane::{self, LaneReader, LaneWriter};
 use crate::queue::store::{Credit, Store};
 use crate::queue::threads::ThreadIndex;
 use crate::settings::Settings;
-use crate::source::{BatchFiller, Collect, Parked, Source};
+use crate::source::{Admission, BatchFiller, Collect, Parked, Source};
 use crate::stats::Counters;
 use crate::sync::{Arc, Notify};
 
@@ -99,7 +99,7 @@ impl Fences {
 }
 
 /// A queue with one partition, without its flusher.
-pub(crate) struct Queue<T: Send + 'static>(Arc<Shared<Store<T>>>);
+pub(crate) struct Queue<T: Send + 'static>(Arc<SharedOf<Store<T>>>);
 
 impl<T: Send + 'static> Clone for Queue<T> {
     fn clone(&self) -> Self {
@@ -182,6 +182,16 @@ impl<T: Send + 'static> Queue<T> {
 
     pub(crate) fn give_back(&self, n: usize) {
         self.store().capacity.credits.give_back(n);
+    }
+
+    pub(crate) fn stats(&self) -> crate::stats::Stats {
+        self.0.stats()
+    }
+
+    /// As the flusher does with `n` items that it delivered.
+    pub(crate) fn deliver(&self, n: usize) {
+        self.0.counters.delivered.add(n);
+        self.give_back(n);
     }
 
     pub(crate) fn free(&self) -> usize {
@@ -407,18 +417,16 @@ impl<T> Lease<T> {
 /// A map with one partition of one shard, without its flusher.
 pub(crate) type Map = crate::map::Map<u32, u32, BuildHasherDefault<DefaultHasher>>;
 
-type MapStore = crate::map::store::Store<
-    u32,
-    u32,
-    BuildHasherDefault<DefaultHasher>,
-    crate::map::entry::Entries,
->;
+type MapStore =
+    crate::map::store::Store<u32, u32, BuildHasherDefault<DefaultHasher>, Entry<u32, u32>>;
 
 /// What a model asks of a map.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct MapTraits {
     pub(crate) remember_versions: usize,
     pub(crate) read_in_flight: bool,
+    /// `None`: more than a model needs.
+    pub(crate) capacity: Option<usize>,
 }
 
 pub(crate) fn map(traits: MapTraits) -> (Map, MapFlusher) {
@@ -426,7 +434,9 @@ pub(crate) fn map(traits: MapTraits) -> (Map, MapFlusher) {
         partitions: 1,
         workers: 1,
         // Few under loom, where leases grow with them.
-        capacity: if cfg!(swaplane_loom) { 64 } else { 1 << 20 },
+        capacity: traits
+            .capacity
+            .unwrap_or(if cfg!(swaplane_loom) { 64 } else { 1 << 20 }),
         max_batch_size: if cfg!(swaplane_loom) { 64 } else { 512 },
     };
     let copy: fn(&u32) -> u32 = |value| *value;
@@ -448,15 +458,15 @@ pub(crate) fn map(traits: MapTraits) -> (Map, MapFlusher) {
     });
     let flusher = MapFlusher {
         collector: MapStore::collector(&shared.source),
-        store: shared.source.clone(),
+        shared: shared.clone(),
     };
-    (Map::new(shared), flusher)
+    (Map::from_shared(shared), flusher)
 }
 
 /// The flusher's part.
 pub(crate) struct MapFlusher {
     collector: <MapStore as Source>::Collector,
-    store: Arc<MapStore>,
+    shared: Arc<SharedOf<MapStore>>,
 }
 
 impl MapFlusher {
@@ -472,11 +482,18 @@ impl MapFlusher {
         self.collector.settle(0, n);
     }
 
+    /// As the flusher does with the first `n` entries that it delivered.
+    pub(crate) fn deliver(&mut self, n: usize) {
+        self.shared.counters.delivered.add(n);
+        self.settle(n);
+        self.shared.source.capacity().credits.give_back(n);
+    }
+
     pub(crate) fn park(&mut self) -> Parked {
         self.collector.park(|_| true)
     }
 
     pub(crate) fn was_woken(&self) -> bool {
-        was_woken(&self.store.capacity().wakeup)
+        was_woken(&self.shared.source.capacity().wakeup)
     }
 }

@@ -55,7 +55,7 @@ pub struct Batch<T> {
 /// use swaplane::{Batch, Reason};
 ///
 /// fn note(batch: &Batch<String>) {
-///     if batch.reason() == Reason::Full {
+///     if batch.reason() == Reason::Room {
 ///         eprintln!("the sink is slower than the producers");
 ///     }
 /// }
@@ -72,7 +72,7 @@ pub enum Reason {
     /// Somebody called `flush`.
     Flush,
     /// The queue was full, or somebody waited for room.
-    Full,
+    Room,
     /// The queue was closed. Also the reason of what [`drain`](crate::Sink::drain) gets.
     Close,
 }

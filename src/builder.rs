@@ -15,9 +15,9 @@ use tokio::runtime::Handle;
 use crate::capacity::Shape;
 use crate::error::build::{BuildError, Violation};
 use crate::flusher::request::Requests;
-use crate::flusher::{Flusher, Shared};
+use crate::flusher::{Flusher, Shared, SharedOf};
 use crate::retry::Retry;
-use crate::settings::Settings;
+use crate::settings::{BatchLimit, Settings};
 use crate::sink::Sink;
 use crate::source::Source;
 use crate::stats::Counters;
@@ -121,19 +121,21 @@ impl<B: Buffer> Builder<B> {
         self
     }
 
-    /// How many items a batch has at most; 500 by default, or three quarters of the capacity if
-    /// that is less, which is also the most that it can be. From 1; or `usize::MAX`, with which a
-    /// batch is everything that waits.
+    /// How many items a batch has at most: from 1 to three quarters of the capacity, rounded up.
+    /// By default 500, or that bound if it is less. With `None` a batch is everything that waits.
     ///
     /// A full batch leaves at once; where full batches follow one another faster than one in a
     /// millisecond, within two milliseconds, since each wake of the flusher delays a push. After
     /// such times lanes may hold credits, by which pushes are silent: then within ten milliseconds.
     ///
     /// ```
-    /// let builder = swaplane::Queue::<u8>::builder().max_batch_size(usize::MAX);
+    /// let builder = swaplane::Queue::<u8>::builder().max_batch_size(None);
     /// ```
-    pub fn max_batch_size(mut self, items: usize) -> Self {
-        self.settings.max_batch_size = Some(items);
+    pub fn max_batch_size(mut self, items: impl Into<Option<usize>>) -> Self {
+        self.settings.max_batch_size = match items.into() {
+            Some(items) => BatchLimit::Items(items),
+            None => BatchLimit::Unlimited,
+        };
         self
     }
 
@@ -229,7 +231,7 @@ impl<B: Buffer> Builder<B> {
         sink: K,
         mut wrong: Vec<Violation>,
         source: impl FnOnce(Shape, B::Settings) -> S,
-    ) -> Result<Arc<Shared<S>>, BuildError>
+    ) -> Result<Arc<SharedOf<S>>, BuildError>
     where
         S: Source,
         K: Sink<S::Item>,
@@ -308,7 +310,7 @@ fn with_timer(handle: Handle) -> Result<Handle, Violation> {
 
 /// Starts a thread that drives a runtime of its own, made there: a runtime must not be dropped
 /// in an async context, which the caller may be in.
-fn start_thread<S, K>(shared: Arc<Shared<S>>, sink: K) -> io::Result<()>
+fn start_thread<S, K>(shared: Arc<SharedOf<S>>, sink: K) -> io::Result<()>
 where
     S: Source,
     K: Sink<S::Item>,

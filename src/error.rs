@@ -22,7 +22,6 @@ use std::fmt;
 /// # Ok(())
 /// # }
 /// ```
-#[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum PushError<T> {
     /// As many items are held as [`capacity`](crate::Builder::capacity) allows.
@@ -32,10 +31,10 @@ pub enum PushError<T> {
 }
 
 impl<T> PushError<T> {
-    pub(crate) fn new(refused: Refused, item: T) -> Self {
+    pub(crate) fn new(refused: RefusalReason, item: T) -> Self {
         match refused {
-            Refused::Full => Self::Full(item),
-            Refused::Closed => Self::Closed(item),
+            RefusalReason::Full => Self::Full(item),
+            RefusalReason::Closed => Self::Closed(item),
         }
     }
 
@@ -91,8 +90,8 @@ impl<T> fmt::Debug for PushError<T> {
 impl<T> fmt::Display for PushError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let refused = match self {
-            Self::Full(_) => Refused::Full,
-            Self::Closed(_) => Refused::Closed,
+            Self::Full(_) => RefusalReason::Full,
+            Self::Closed(_) => RefusalReason::Closed,
         };
         refused.fmt(f)
     }
@@ -103,18 +102,17 @@ impl<T> Error for PushError<T> {}
 /// Why a push was refused, without the item.
 ///
 /// ```
-/// assert_eq!(swaplane::Refused::Full.to_string(), "the buffer is full");
+/// assert_eq!(swaplane::RefusalReason::Full.to_string(), "the buffer is full");
 /// ```
-#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Refused {
+pub enum RefusalReason {
     /// See [`PushError::Full`].
     Full,
     /// See [`PushError::Closed`].
     Closed,
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for RefusalReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full => "the buffer is full",
@@ -123,7 +121,7 @@ impl fmt::Display for Refused {
     }
 }
 
-impl Error for Refused {}
+impl Error for RefusalReason {}
 
 /// Where `push_all` stopped, or one of a map's `put_all`s.
 ///
@@ -132,7 +130,7 @@ impl Error for Refused {}
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let queue = swaplane::Queue::builder().capacity(4).max_batch_size(3).spawn_fn(|_batch| async { Ok(()) })?;
 /// let error = queue.push_all(0..6).unwrap_err();
-/// assert_eq!((error.accepted, error.reason), (4, swaplane::Refused::Full));
+/// assert_eq!((error.accepted, error.reason), (4, swaplane::RefusalReason::Full));
 /// assert_eq!(error.into_inner(), [4, 5]);
 /// # Ok(())
 /// # }
@@ -141,13 +139,13 @@ impl Error for Refused {}
 #[derive(Clone, PartialEq, Eq)]
 pub struct PushAllError<T> {
     /// How many items were accepted, from the first on. (Of a map's
-    /// [`put_all_newer`](crate::Map::put_all_newer) some before `rest` may have been stale, and do
+    /// [`put_newer_all`](crate::Map::put_newer_all) some before `rest` may have been stale, and do
     /// not count.)
     pub accepted: usize,
     /// The first refused item and all that came after it.
     pub rest: Vec<T>,
     /// Why the first of them was refused.
-    pub reason: Refused,
+    pub reason: RefusalReason,
 }
 
 impl<T> PushAllError<T> {
@@ -157,8 +155,8 @@ impl<T> PushAllError<T> {
         rest: impl Iterator<Item = T>,
     ) -> Self {
         let reason = match refused {
-            PushError::Full(_) => Refused::Full,
-            PushError::Closed(_) => Refused::Closed,
+            PushError::Full(_) => RefusalReason::Full,
+            PushError::Closed(_) => RefusalReason::Closed,
         };
         let rest = std::iter::once(refused.into_inner()).chain(rest).collect();
         Self {
@@ -196,7 +194,7 @@ impl<T> PushAllError<T> {
     /// ```
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.reason == Refused::Full
+        self.reason == RefusalReason::Full
     }
 
     /// Whether the queue was closed: there will never be room again.
@@ -212,7 +210,7 @@ impl<T> PushAllError<T> {
     /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.reason == Refused::Closed
+        self.reason == RefusalReason::Closed
     }
 }
 
@@ -271,7 +269,7 @@ impl ReserveError {
 
 impl fmt::Display for ReserveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Refused::Closed.fmt(f)
+        RefusalReason::Closed.fmt(f)
     }
 }
 

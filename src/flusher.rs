@@ -32,7 +32,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use self::deliver::{Courier, Cut, Failed, Outcome, Worker};
 use self::pace::Pace;
 use self::request::Flushed;
-pub(crate) use self::shared::{Core, Shared};
+pub(crate) use self::shared::{Core, CoreOf, Shared, SharedOf};
 use self::shutdown::Drain;
 use self::waiting::Flush;
 use crate::batch::Reason;
@@ -54,9 +54,9 @@ const BUSY_PAUSE: Duration = Duration::from_millis(1);
 const GRACE: Duration = Duration::from_millis(50);
 
 pub(crate) struct Flusher<B: Source, S> {
-    shared: Arc<Shared<B>>,
+    shared: Arc<SharedOf<B>>,
     /// `None` once it has been left behind.
-    core: Option<Core<B>>,
+    core: Option<CoreOf<B>>,
     courier: Courier<S>,
     /// None inside when there is nothing to wait for; the box stays.
     timer: Pin<Box<Option<Sleep>>>,
@@ -91,7 +91,7 @@ enum Stage {
 }
 
 impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
-    pub(crate) fn new(shared: Arc<Shared<B>>, sink: S, runtime: Handle) -> Self {
+    pub(crate) fn new(shared: Arc<SharedOf<B>>, sink: S, runtime: Handle) -> Self {
         let settings = &shared.settings;
         let courier = Courier {
             name: settings.name.clone(),
@@ -139,7 +139,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         // `drop` leaves the rest behind.
     }
 
-    fn core(&mut self) -> &mut Core<B> {
+    fn core(&mut self) -> &mut CoreOf<B> {
         self.core.as_mut().expect("left behind only on drop")
     }
 
@@ -237,7 +237,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         let reason = if self.stage > Stage::Open {
             Reason::Close
         } else if self.capacity().is_room_requested() {
-            Reason::Full
+            Reason::Room
         } else if ticked {
             Reason::Delay
         } else {

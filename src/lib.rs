@@ -220,15 +220,17 @@ mod loom_tests;
 pub use batch::{Batch, Reason};
 pub use builder::{Buffer, Builder};
 pub use error::build::{BuildError, Violation};
-pub use error::{FlushError, PushAllError, PushError, Refused, ReserveError};
+pub use error::{FlushError, PushAllError, PushError, RefusalReason, ReserveError};
 pub use hash::RandomState;
 pub use lifecycle::ShutdownReport;
-pub use map::entry::{Change, Changes, Entries, Entry, Kind, Put};
+pub use map::entry::{Change, Entry, MapItem, Put};
 pub use map::{Map, Mirror};
 pub use queue::Queue;
 pub use queue::writer::{Permit, Writer};
 pub use retry::Retry;
-pub use sink::{BoxSink, Hook, Sink, SinkError};
+pub use sink::{
+    BlockingSinkFn, BoxSink, Handled, Sink, SinkError, SinkFn, blocking_sink_fn, sink_fn,
+};
 pub use stats::Stats;
 
 /// The code in the README compiles and runs.

@@ -1,19 +1,21 @@
-//! What all handles of a queue or a map do alike: flushing, closing, shutting down, the account.
+//! What every handle does alike, for a queue and for a map: it flushes, closes, shuts down and gives
+//! the account. [`Handle`] does it; two macros give each public handle the methods, with one
+//! documentation.
 
 use std::fmt;
 use std::ops::Deref;
 use std::time::Duration;
 
 use crate::error::FlushError;
-use crate::flusher::Shared;
-use crate::source::Source;
+use crate::flusher::{CoreOf, Shared};
+use crate::source::{Admission, Source};
 use crate::sync::Arc;
 
-/// Closes its source when the last one is gone.
-pub(crate) struct Handle<B: Source>(Arc<Shared<B>>);
+/// Closes its store when the last one is dropped.
+pub(crate) struct Handle<S: Admission, R>(Arc<Shared<S, R>>);
 
-impl<B: Source> Handle<B> {
-    pub(crate) fn new(shared: Arc<Shared<B>>) -> Arc<Self> {
+impl<S: Admission, R> Handle<S, R> {
+    pub(crate) fn new(shared: Arc<Shared<S, R>>) -> Arc<Self> {
         Arc::new(Self(shared))
     }
 
@@ -29,8 +31,8 @@ impl<B: Source> Handle<B> {
                 return flushed;
             }
         }
-        // The flusher has ended, and nothing will become of what it has not delivered. What came
-        // to an end meanwhile may have been pushed after the call: nobody is left to tell.
+        // The flusher has ended, and what it has not delivered stays where it is. An item that came
+        // to its end since the call may have been pushed after it: nobody is left to tell.
         let stats = self.stats();
         let error = FlushError {
             lost: stats.lost - lost,
@@ -42,7 +44,9 @@ impl<B: Source> Handle<B> {
             _ => Err(error),
         }
     }
+}
 
+impl<B: Source> Handle<B, CoreOf<B>> {
     pub(crate) async fn shutdown(&self, deadline: Duration) -> ShutdownReport<B::Item> {
         self.0.shutdown(deadline);
         self.requests.ended().await;
@@ -54,88 +58,249 @@ impl<B: Source> Handle<B> {
         ShutdownReport {
             accepted: stats.accepted,
             delivered: stats.delivered,
-            dead_lettered: stats.dead_lettered,
-            dropped: stats.dropped,
             lost: stats.lost,
             coalesced: stats.coalesced,
             removed: stats.removed,
-            returned_elsewhere: stats.returned.saturating_sub(returned.len() as u64),
+            returned_to_other_callers: stats.returned.saturating_sub(returned.len() as u64),
             returned,
         }
     }
 }
 
-impl<B: Source> Deref for Handle<B> {
-    type Target = Shared<B>;
+impl<S: Admission, R> Deref for Handle<S, R> {
+    type Target = Shared<S, R>;
 
     #[inline(always)]
-    fn deref(&self) -> &Shared<B> {
+    fn deref(&self) -> &Shared<S, R> {
         &self.0
     }
 }
 
-impl<B: Source> Drop for Handle<B> {
+impl<S: Admission, R> Drop for Handle<S, R> {
     fn drop(&mut self) {
         self.0.close();
     }
 }
 
-/// What became of everything that was ever accepted: `accepted = delivered + dead_lettered +
-/// dropped + lost + coalesced + removed + returned.len() + returned_elsewhere`.
+/// The methods of a handle that look, and the one that closes. They need no bounds.
+macro_rules! observing_methods {
+    () => {
+        /// How many items are held: waiting, in flight, in backoff. Of a map, entries.
+        ///
+        /// A snapshot. Costs as much as [`stats`](Self::stats).
+        #[must_use]
+        pub fn len(&self) -> usize {
+            self.handle.len()
+        }
+
+        /// Whether no item is held. Costs as much as [`stats`](Self::stats).
+        #[must_use]
+        pub fn is_empty(&self) -> bool {
+            self.len() == 0
+        }
+
+        /// Whether pushes are refused for good. Costs a lock at most.
+        #[must_use]
+        pub fn is_closed(&self) -> bool {
+            self.handle.source.is_closed()
+        }
+
+        /// How many items can be held at once. See [`Builder::capacity`](crate::Builder::capacity).
+        #[must_use]
+        pub fn capacity(&self) -> usize {
+            self.handle.source.capacity().credits.total()
+        }
+
+        /// The name that stands in the log. See [`Builder::name`](crate::Builder::name).
+        #[must_use]
+        pub fn name(&self) -> &str {
+            &self.handle.settings.name
+        }
+
+        /// What became of all items so far.
+        ///
+        /// Costs a look at each lane of a queue, or at each shard of a map, and a lock for each
+        /// partition. That is the price of pushes that count nothing.
+        ///
+        /// ```
+        /// # let queue = swaplane::Queue::builder().own_thread().spawn_fn(|_batch| async { Ok(()) })?;
+        /// queue.push(1)?;
+        /// queue.flush_blocking()?;
+        /// let stats = queue.stats();
+        /// assert_eq!((stats.accepted, stats.delivered, stats.held), (1, 1, 0));
+        /// # Ok::<(), Box<dyn std::error::Error>>(())
+        /// ```
+        #[must_use]
+        pub fn stats(&self) -> crate::stats::Stats {
+            self.handle.stats()
+        }
+
+        /// Refuses pushes from now on. Returns whether this call was the first to do so.
+        ///
+        /// A push that begins after this call returned is refused. A push that races this call is
+        /// refused, or accepted and then delivered like any other. What is held is sent without
+        /// delay, and then the flusher ends.
+        ///
+        /// Costs a lock for each partition; for a queue also a store into each lane and one system
+        /// call.
+        ///
+        /// ```
+        /// # let queue = swaplane::Queue::builder().own_thread().spawn_fn(|_batch| async { Ok(()) })?;
+        /// assert!(queue.close());
+        /// assert!(!queue.close());
+        /// assert!(queue.push(1).unwrap_err().is_closed());
+        /// # Ok::<(), Box<dyn std::error::Error>>(())
+        /// ```
+        pub fn close(&self) -> bool {
+            self.handle.close()
+        }
+    };
+}
+pub(crate) use observing_methods;
+
+/// The methods of a handle that wait for the flusher.
+macro_rules! waiting_methods {
+    ($item:ty) => {
+        /// Sends everything that is held now, and waits until each item of it has its outcome:
+        /// delivered, or given up by the retry policy.
+        ///
+        /// What was lost before the call is in [`stats`](Self::stats). The future can be polled on
+        /// any runtime, or on none.
+        ///
+        /// # Errors
+        /// [`FlushError`](crate::FlushError) if some of it was not delivered.
+        ///
+        /// # Cancel safety
+        /// The flush goes on without its caller.
+        ///
+        /// ```
+        /// # #[tokio::main(flavor = "current_thread")]
+        /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+        /// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
+        /// queue.push("must be there before we go on")?;
+        /// queue.flush().await?;
+        /// # Ok(())
+        /// # }
+        /// ```
+        pub fn flush(&self) -> impl Future<Output = Result<(), crate::error::FlushError>> + Send {
+            self.handle.flush()
+        }
+
+        /// [`flush`](Self::flush) for a thread that may block.
+        ///
+        /// # Errors
+        /// As `flush`.
+        ///
+        /// # Panics
+        /// In async code: on a thread that drives asynchronous tasks.
+        #[track_caller]
+        pub fn flush_blocking(&self) -> Result<(), crate::error::FlushError> {
+            crate::block_on::block_on("flush_blocking", "flush().await", self.flush())
+        }
+
+        /// Closes, delivers what is held, and gives back what could not be delivered within
+        /// `deadline`, which is for all of it.
+        ///
+        /// 1. An attempt in flight may finish within its own timeout. If it fails, the retry policy
+        ///    says whether its batch is given up.
+        /// 2. What is left then is offered to the sink's [`drain`](crate::Sink::drain), or else
+        ///    delivered in the normal way.
+        /// 3. At the deadline attempts are cancelled. Items whose batch came back are returned,
+        ///    though the attempt may have had an effect. A batch that the sink still has is counted
+        ///    as lost.
+        ///
+        /// Any number of callers may ask. The earliest deadline counts, and one caller gets the
+        /// returned items. The future can be polled on any runtime, or on none.
+        ///
+        /// A shutdown also works where the runtime of the flusher is gone. Then it may block its
+        /// thread for up to 100 ms, or for `deadline` if that is shorter, while the last attempts are
+        /// dropped, and for up to 50 ms while pushes in progress end. Where that runtime is there and
+        /// nobody drives it, such as one of a single thread outside of its `block_on`, a shutdown
+        /// never ends.
+        ///
+        /// # Cancel safety
+        /// The shutdown goes on without its caller. The next caller gets the report.
+        ///
+        /// ```
+        /// # #[tokio::main(flavor = "current_thread")]
+        /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+        /// use std::time::Duration;
+        /// # let queue = swaplane::Queue::<u8>::builder().spawn_fn(|_batch| async { Err("down")? })?;
+        /// queue.push(1)?;
+        /// let report = queue.shutdown(Duration::from_millis(10)).await;
+        /// assert_eq!((report.accepted, report.delivered, report.returned), (1, 0, vec![1]));
+        /// # Ok(())
+        /// # }
+        /// ```
+        pub fn shutdown(
+            &self,
+            deadline: std::time::Duration,
+        ) -> impl Future<Output = crate::lifecycle::ShutdownReport<$item>> + Send {
+            self.handle.shutdown(deadline)
+        }
+
+        /// [`shutdown`](Self::shutdown) for a thread that may block.
+        ///
+        /// # Panics
+        /// In async code: on a thread that drives asynchronous tasks.
+        ///
+        /// ```
+        /// use std::time::Duration;
+        /// # let queue = swaplane::Queue::builder().own_thread().spawn_fn(|_batch| async { Ok(()) })?;
+        /// queue.push(1)?;
+        /// assert!(queue.shutdown_blocking(Duration::from_secs(5)).is_complete());
+        /// # Ok::<(), Box<dyn std::error::Error>>(())
+        /// ```
+        #[track_caller]
+        pub fn shutdown_blocking(
+            &self,
+            deadline: std::time::Duration,
+        ) -> crate::lifecycle::ShutdownReport<$item> {
+            let shutdown = self.shutdown(deadline);
+            crate::block_on::block_on("shutdown_blocking", "shutdown(..).await", shutdown)
+        }
+    };
+}
+pub(crate) use waiting_methods;
+
+/// What became of every item that was ever accepted: `accepted = delivered + lost + coalesced +
+/// removed + returned.len() + returned_to_other_callers`.
 ///
 /// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
+/// # let queue = swaplane::Queue::builder().own_thread().spawn_fn(|_batch| async { Ok(()) })?;
 /// # queue.push(1)?;
-/// let report = queue.shutdown(std::time::Duration::from_secs(5)).await;
+/// let report = queue.shutdown_blocking(std::time::Duration::from_secs(5));
 /// if !report.is_complete() {
 ///     eprintln!("{} lost", report.lost);
 /// }
 /// for item in report.returned {
 ///     println!("keep {item} for the next start");
 /// }
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[non_exhaustive]
 #[must_use = "it holds the items that were not delivered"]
 pub struct ShutdownReport<T> {
-    /// Items whose push returned `Ok`; of a map, updates that were not stale.
+    /// Items whose push returned `Ok`. Of a map, updates that were not stale.
     pub accepted: u64,
-    /// Items that the sink has taken; of a map, entries, and so below.
+    /// Items that the sink took. Of a map, entries; so in all counts below but `coalesced`.
     pub delivered: u64,
-    /// Items that a dead-letter hook has taken; there is none in this version.
-    pub dead_lettered: u64,
-    /// Items dropped by a policy that the user chose; there is none in this version.
-    pub dropped: u64,
     /// Items given up, or kept by the sink.
     pub lost: u64,
     /// Updates of a map that were merged into an entry, which has an outcome of its own.
     pub coalesced: u64,
     /// Entries of a map that `remove` took back.
     pub removed: u64,
-    /// The items that were not delivered in time, in the order of their pushes as far as there
-    /// is one. Attempts at some of them may have had an effect: of each worker, and there are
-    /// [`max_in_flight`](crate::Builder::max_in_flight), at the first ones.
+    /// The items that were not delivered in time, in the order of their pushes as far as there is
+    /// one. An attempt at some of them may have had an effect: at the first ones of each worker, of
+    /// which there are [`max_in_flight`](crate::Builder::max_in_flight).
     pub returned: Vec<T>,
-    /// How many items another caller of `shutdown` got.
-    pub returned_elsewhere: u64,
+    /// How many items other callers of `shutdown` got.
+    pub returned_to_other_callers: u64,
 }
 
 impl<T> ShutdownReport<T> {
-    /// Whether every item was delivered, but for what was removed or merged into another.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
-    /// queue.push(1)?;
-    /// let report = queue.shutdown(std::time::Duration::from_secs(5)).await;
-    /// assert!(report.is_complete());
-    /// # Ok(())
-    /// # }
-    /// ```
+    /// Whether every item was delivered, except those that were removed or merged into another.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.accepted == self.delivered + self.coalesced + self.removed
@@ -147,13 +312,11 @@ impl<T> fmt::Debug for ShutdownReport<T> {
         f.debug_struct("ShutdownReport")
             .field("accepted", &self.accepted)
             .field("delivered", &self.delivered)
-            .field("dead_lettered", &self.dead_lettered)
-            .field("dropped", &self.dropped)
             .field("lost", &self.lost)
             .field("coalesced", &self.coalesced)
             .field("removed", &self.removed)
             .field("returned", &format_args!("[..; {}]", self.returned.len()))
-            .field("returned_elsewhere", &self.returned_elsewhere)
+            .field("returned_to_other_callers", &self.returned_to_other_callers)
             .finish()
     }
 }

@@ -4,7 +4,7 @@
 pub(crate) mod collect;
 mod counts;
 pub(crate) mod entry;
-mod hashed;
+pub(crate) mod hashed;
 mod partition;
 mod shards;
 mod slot;
@@ -14,18 +14,17 @@ mod versions;
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
-use std::time::Duration;
 
-use self::entry::{Changes, Entries, Kind, Put};
+use self::collect::Collector;
+use self::entry::{Change, Entry, MapItem, Put};
 use self::slot::Slot;
 use self::store::{Store, Updated};
-use crate::block_on::block_on;
-use crate::error::{FlushError, PushAllError, PushError, Refused};
-use crate::flusher::Shared;
+use crate::error::{PushAllError, PushError, RefusalReason};
+use crate::flusher::{Core, SharedOf};
 use crate::hash::RandomState;
-use crate::lifecycle::{Handle, ShutdownReport};
+use crate::lifecycle::{Handle, observing_methods, waiting_methods};
 use crate::panic::drop_before;
-use crate::stats::Stats;
+use crate::source::Admission;
 use crate::sync::Arc;
 
 /// A write buffer for state: many updates of a key become one [`Entry`](crate::Entry) of a batch.
@@ -83,17 +82,13 @@ use crate::sync::Arc;
 /// would wait for themselves. `Hash` and `Drop` run outside. If any of them panics the caller gets
 /// the panic, and no other entry is harmed. What the flusher clones, compares and drops cannot harm
 /// it either; a key that cannot be cloned is delivered, but not known while it is on its way.
-pub struct Map<K, V, S = RandomState, M = Entries>
-where
-    K: Eq + Hash + Clone + Send + Sync + 'static,
-    V: Send + Sync + 'static,
-    S: BuildHasher + Send + Sync + 'static,
-    M: Kind,
-{
-    handle: Arc<Handle<Store<K, V, S, M>>>,
-    /// The handle's source: two steps nearer, which an update would wait for.
-    table: Arc<Store<K, V, S, M>>,
+pub struct Map<K, V, S = RandomState, E = Entry<K, V>> {
+    handle: Arc<MapHandle<K, V, S, E>>,
+    /// The store of the handle: two steps nearer, for which an update would wait.
+    store: Arc<Store<K, V, S, E>>,
 }
+
+type MapHandle<K, V, S, E> = Handle<Store<K, V, S, E>, Core<E, Collector<K, V, S, E>>>;
 
 /// A [`Map`] for those who keep a copy of their state elsewhere: its sink gets every
 /// [`Change`](crate::Change), and the last operation on a key wins, a removal too. Made by
@@ -118,40 +113,38 @@ where
 /// # Ok(())
 /// # }
 /// ```
-pub type Mirror<K, V, S = RandomState> = Map<K, V, S, Changes>;
+pub type Mirror<K, V, S = RandomState> = Map<K, V, S, Change<K, V>>;
 
-impl<K, V, S, M> Clone for Map<K, V, S, M>
-where
-    K: Eq + Hash + Clone + Send + Sync + 'static,
-    V: Send + Sync + 'static,
-    S: BuildHasher + Send + Sync + 'static,
-    M: Kind,
-{
+impl<K, V, S, E> Map<K, V, S, E> {
+    #[inline(always)]
+    fn store(&self) -> &Store<K, V, S, E> {
+        &self.store
+    }
+
+    observing_methods!();
+}
+
+impl<K, V, S, E> Clone for Map<K, V, S, E> {
     fn clone(&self) -> Self {
         Self {
             handle: self.handle.clone(),
-            table: self.table.clone(),
+            store: self.store.clone(),
         }
     }
 }
 
-impl<K, V, S, M> Map<K, V, S, M>
+impl<K, V, S, E> Map<K, V, S, E>
 where
     K: Eq + Hash + Clone + Send + Sync + 'static,
     V: Send + Sync + 'static,
     S: BuildHasher + Send + Sync + 'static,
-    M: Kind,
+    E: MapItem<K, V>,
 {
-    pub(crate) fn new(shared: Arc<Shared<Store<K, V, S, M>>>) -> Self {
+    pub(crate) fn from_shared(shared: Arc<SharedOf<Store<K, V, S, E>>>) -> Self {
         Self {
-            table: shared.source.clone(),
+            store: shared.source.clone(),
             handle: Handle::new(shared),
         }
-    }
-
-    #[inline(always)]
-    fn table(&self) -> &Store<K, V, S, M> {
-        &self.table
     }
 
     /// Puts a value: the last write wins. Keeps the version of an entry that is held. Never waits
@@ -178,7 +171,7 @@ where
     /// ```
     #[inline]
     pub fn put(&self, key: K, value: V) -> Result<(), PushError<(K, V)>> {
-        match self.table().update(key, None, value, Slot::replace, Some) {
+        match self.store().update(key, None, value, Slot::replace, Some) {
             Ok(updated) => {
                 updated.discard();
                 Ok(())
@@ -214,8 +207,8 @@ where
     /// ```
     #[inline]
     pub fn put_newer(&self, key: K, value: V, version: u64) -> Result<Put, PushError<(K, V)>> {
-        let table = self.table();
-        match table.update(key, Some(version), value, Slot::replace, Some) {
+        let store = self.store();
+        match store.update(key, Some(version), value, Slot::replace, Some) {
             Ok(updated) => {
                 let put = match updated {
                     Updated::Inserted => Put::Inserted,
@@ -270,11 +263,11 @@ where
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let map = swaplane::Map::builder().spawn_fn(|_batch| async { Ok(()) })?;
     /// let updates = [("a", "new", 2), ("b", "new", 7), ("a", "old", 1)];
-    /// assert_eq!(map.put_all_newer(updates)?, 2);
+    /// assert_eq!(map.put_newer_all(updates)?, 2);
     /// # Ok(())
     /// # }
     /// ```
-    pub fn put_all_newer<I>(&self, entries: I) -> Result<usize, PushAllError<(K, V, u64)>>
+    pub fn put_newer_all<I>(&self, entries: I) -> Result<usize, PushAllError<(K, V, u64)>>
     where
         I: IntoIterator<Item = (K, V, u64)>,
     {
@@ -323,7 +316,7 @@ where
         fold: impl FnOnce(&mut V, V),
     ) -> Result<(), PushError<(K, V)>> {
         let merge = |held: &mut Slot<V>, update| held.merge(update, fold);
-        match self.table().update(key, None, update, merge, Some) {
+        match self.store().update(key, None, update, merge, Some) {
             Ok(updated) => {
                 updated.discard();
                 Ok(())
@@ -357,7 +350,7 @@ where
         Q: Eq + Hash + ?Sized,
         V: Clone,
     {
-        self.table().look_up(key, V::clone)
+        self.store().look_up(key, V::clone)
     }
 
     /// Whether [`get`](Self::get) would find something. Costs the same, without the clone.
@@ -377,210 +370,13 @@ where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        self.table().look_up(key, |_| ()).is_some()
+        self.store().look_up(key, |_| ()).is_some()
     }
 
-    /// How many entries are held: waiting, in flight, in backoff. A snapshot; costs what
-    /// [`stats`](Self::stats) does.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let map = swaplane::Map::builder().spawn_fn(|_batch| async { Ok(()) })?;
-    /// map.put_all([("a", 1), ("b", 2), ("a", 3)])?;
-    /// assert_eq!(map.len(), 2);
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.handle.len()
-    }
-
-    /// Whether no entry is held. Costs what [`stats`](Self::stats) does.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let map = swaplane::Map::builder().spawn_fn(|_batch| async { Ok(()) })?;
-    /// map.put("key", "value")?;
-    /// assert!(!map.is_empty());
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Whether updates are refused for good. Costs a load.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let map = swaplane::Map::<u8, u8>::builder().spawn_fn(|_batch| async { Ok(()) })?;
-    /// assert!(!map.is_closed());
-    /// map.close();
-    /// assert!(map.is_closed());
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.table().is_closed()
-    }
-
-    /// How many entries can be held.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let map = swaplane::Map::<u8, u8>::builder().capacity(1000).spawn_fn(|_batch| async { Ok(()) })?;
-    /// assert_eq!(map.capacity(), 1000);
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.table().capacity().credits.total()
-    }
-
-    /// The name under which it appears in logs.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let map = swaplane::Map::<u8, u8>::builder().name("profiles").spawn_fn(|_batch| async { Ok(()) })?;
-    /// assert_eq!(map.name(), "profiles");
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.handle.settings.name
-    }
-
-    /// What has become of all updates so far. Costs a look at each shard.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let map = swaplane::Map::builder().spawn_fn(|_batch| async { Ok(()) })?;
-    /// map.put_all([("a", 1), ("b", 2), ("a", 3)])?;
-    /// map.remove("b");
-    /// map.flush().await?;
-    /// let stats = map.stats();
-    /// assert_eq!((stats.accepted, stats.coalesced, stats.removed), (3, 1, 1));
-    /// assert_eq!((stats.delivered, stats.held), (1, 0));
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        self.handle.stats()
-    }
-
-    /// Sends everything that is held now, and waits until it is delivered or given up; see
-    /// [`Queue::flush`](crate::Queue::flush).
-    ///
-    /// What is held beside entries of its partition that are on their way has to wait for those, and
-    /// then leaves with what was put meanwhile, for which the flush then waits, too.
-    ///
-    /// # Errors
-    /// [`FlushError`] if some of it was not delivered.
-    ///
-    /// # Cancel safety
-    /// The flush goes on without its caller.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let map = swaplane::Map::builder().spawn_fn(|_batch| async { Ok(()) })?;
-    /// map.put("key", "must be there before we go on")?;
-    /// map.flush().await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn flush(&self) -> Result<(), FlushError> {
-        self.handle.flush().await
-    }
-
-    /// [`flush`](Self::flush) for threads that may block.
-    ///
-    /// # Errors
-    /// As `flush`.
-    ///
-    /// # Panics
-    /// On a thread that drives asynchronous tasks, as tokio's own blocking calls do.
-    ///
-    /// ```
-    /// # let map = swaplane::Map::builder().own_thread().spawn_fn(|_batch| async { Ok(()) })?;
-    /// map.put("key", "value")?;
-    /// map.flush_blocking()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[track_caller]
-    pub fn flush_blocking(&self) -> Result<(), FlushError> {
-        block_on(self.flush())
-    }
-
-    /// Refuses updates from now on; whether this call was the first to do so. What is held is sent
-    /// without delay, and then the flusher ends. Costs every lock of the map, one after the other.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let map = swaplane::Map::builder().spawn_fn(|_batch| async { Ok(()) })?;
-    /// assert!(map.close());
-    /// assert!(map.put("key", "value").unwrap_err().is_closed());
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn close(&self) -> bool {
-        self.handle.close()
-    }
-
-    /// Closes the map, delivers what it holds, and gives back what could not be delivered within
-    /// `deadline`; see [`Queue::shutdown`](crate::Queue::shutdown).
-    ///
-    /// # Cancel safety
-    /// The shutdown goes on without its caller; the next caller gets the report.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use std::time::Duration;
-    /// # let map = swaplane::Map::<&str, u64>::builder().spawn_fn(|_batch| async { Err("down")? })?;
-    /// map.put_newer("key", 1, 7)?;
-    /// let report = map.shutdown(Duration::from_millis(10)).await;
-    /// let entry = &report.returned[0];
-    /// assert_eq!((entry.key, entry.value, entry.version), ("key", 1, Some(7)));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport<M::Item<K, V>> {
-        self.handle.shutdown(deadline).await
-    }
-
-    /// [`shutdown`](Self::shutdown) for threads that may block.
-    ///
-    /// # Panics
-    /// On a thread that drives asynchronous tasks, as tokio's own blocking calls do.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// # let map = swaplane::Map::builder().own_thread().spawn_fn(|_batch| async { Ok(()) })?;
-    /// map.put("key", "value")?;
-    /// assert!(map.shutdown_blocking(Duration::from_secs(5)).is_complete());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[track_caller]
-    pub fn shutdown_blocking(&self, deadline: Duration) -> ShutdownReport<M::Item<K, V>> {
-        block_on(self.shutdown(deadline))
-    }
+    waiting_methods!(E);
 }
 
-impl<K, V, S> Map<K, V, S, Entries>
+impl<K, V, S> Map<K, V, S>
 where
     K: Eq + Hash + Clone + Send + Sync + 'static,
     V: Send + Sync + 'static,
@@ -610,11 +406,11 @@ where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        self.table().remove(key)
+        self.store().remove(key)
     }
 }
 
-impl<K, V, S> Map<K, V, S, Changes>
+impl<K, V, S> Map<K, V, S, Change<K, V>>
 where
     K: Eq + Hash + Clone + Send + Sync + 'static,
     V: Send + Sync + 'static,
@@ -642,10 +438,10 @@ where
     /// # Ok(())
     /// # }
     /// ```
-    pub fn remove(&self, key: &K) -> Result<Option<V>, Refused> {
+    pub fn remove(&self, key: &K) -> Result<Option<V>, RefusalReason> {
         let begin = |()| None;
         match self
-            .table()
+            .store()
             .update(key.clone(), None, (), |held, ()| held.take(), begin)
         {
             Ok(Updated::Merged(value, key)) => Ok(drop_before(key, value)),
@@ -655,13 +451,7 @@ where
     }
 }
 
-impl<K, V, S, M> fmt::Debug for Map<K, V, S, M>
-where
-    K: Eq + Hash + Clone + Send + Sync + 'static,
-    V: Send + Sync + 'static,
-    S: BuildHasher + Send + Sync + 'static,
-    M: Kind,
-{
+impl<K, V, S, E> fmt::Debug for Map<K, V, S, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Map")
             .field("name", &self.name())

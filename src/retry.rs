@@ -41,7 +41,7 @@ type Custom = dyn Fn(u32, &SinkError) -> Option<Duration> + Send + Sync;
 
 #[derive(Clone, Debug, PartialEq)]
 struct Exponential {
-    min_delay: Duration,
+    first_delay: Duration,
     max_delay: Duration,
     factor: f32,
     jitter: bool,
@@ -57,14 +57,14 @@ impl Retry {
     /// # use std::time::Duration;
     /// // 1 s, 2 s, 4 s, then 5 s each time; none that begins later than a minute after the first.
     /// let retry = swaplane::Retry::exponential()
-    ///     .min_delay(Duration::from_secs(1))
+    ///     .first_delay(Duration::from_secs(1))
     ///     .max_delay(Duration::from_secs(5))
     ///     .jitter(false)
     ///     .max_elapsed(Duration::from_secs(60));
     /// ```
     pub fn exponential() -> Self {
         Self(Policy::Exponential(Exponential {
-            min_delay: Duration::from_millis(100),
+            first_delay: Duration::from_millis(100),
             max_delay: Duration::from_secs(30),
             factor: 2.0,
             jitter: true,
@@ -102,10 +102,10 @@ impl Retry {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// let retry = swaplane::Retry::exponential().min_delay(Duration::from_millis(10));
+    /// let retry = swaplane::Retry::exponential().first_delay(Duration::from_millis(10));
     /// ```
-    pub fn min_delay(self, delay: Duration) -> Self {
-        self.set(|policy| policy.min_delay = delay)
+    pub fn first_delay(self, delay: Duration) -> Self {
+        self.set(|policy| policy.first_delay = delay)
     }
 
     /// The limit of every delay; 30 s by default.
@@ -210,13 +210,13 @@ impl Retry {
             let bound = "at least 1: it counts the first attempt";
             refuse("retry.max_attempts", 0.to_string(), bound);
         }
-        duration("retry.min_delay", policy.min_delay, found);
+        duration("retry.first_delay", policy.first_delay, found);
         duration("retry.max_delay", policy.max_delay, found);
         duration("retry.max_elapsed", policy.max_elapsed, found);
-        if policy.min_delay > policy.max_delay {
+        if policy.first_delay > policy.max_delay {
             found.push(Violation {
-                field: "retry.min_delay",
-                value: format!("{:?}", policy.min_delay),
+                field: "retry.first_delay",
+                value: format!("{:?}", policy.first_delay),
                 bound: format!("at most retry.max_delay ({:?})", policy.max_delay),
             });
         }
@@ -227,7 +227,7 @@ impl Exponential {
     fn delay(&self, attempt: u32, random: impl FnOnce() -> f64) -> Duration {
         // In floating point, where nothing overflows but into infinity.
         let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
-        let limit = self.min_delay.as_secs_f64() * f64::from(self.factor).powi(exponent);
+        let limit = self.first_delay.as_secs_f64() * f64::from(self.factor).powi(exponent);
         let limit = limit.min(self.max_delay.as_secs_f64());
         let part = if self.jitter { random() } else { 1.0 };
         Duration::from_secs_f64(limit * part)

@@ -17,12 +17,25 @@ pub(crate) struct Settings {
     /// `None`: the larger of the number of CPUs and `max_in_flight`.
     pub(crate) partitions: Option<usize>,
     pub(crate) capacity: usize,
-    /// `None`: the default, or as much of it as the capacity allows.
-    pub(crate) max_batch_size: Option<usize>,
+    pub(crate) max_batch_size: BatchLimit,
     pub(crate) max_delay: Duration,
     pub(crate) max_in_flight: usize,
     pub(crate) attempt_timeout: Duration,
     pub(crate) retry: Retry,
+}
+
+/// The limit of a batch, as the user set it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BatchLimit {
+    /// [`DEFAULT_BATCH_SIZE`], or as much of it as the capacity allows.
+    Default,
+    Items(usize),
+    Unlimited,
+}
+
+/// A quarter of the capacity, rounded down, may lie idle in lanes. The rest can fill a batch.
+fn largest_batch(capacity: usize) -> usize {
+    capacity - capacity / 4
 }
 
 impl Default for Settings {
@@ -31,7 +44,7 @@ impl Default for Settings {
             name: "swaplane".to_owned(),
             partitions: None,
             capacity: 100_000,
-            max_batch_size: None,
+            max_batch_size: BatchLimit::Default,
             max_delay: Duration::from_millis(50),
             max_in_flight: 1,
             attempt_timeout: Duration::from_secs(10),
@@ -50,15 +63,14 @@ impl Settings {
         })
     }
 
-    /// How many items a batch has at most.
+    /// How many items a batch has at most. The largest number stands for no limit: whoever counts
+    /// with it saturates.
     pub(crate) fn max_batch_size(&self) -> usize {
-        let default = || DEFAULT_BATCH_SIZE.min(self.largest_batch()).max(1);
-        self.max_batch_size.unwrap_or_else(default)
-    }
-
-    /// A quarter of the capacity may lie idle in lanes; the rest must be able to fill a batch.
-    fn largest_batch(&self) -> usize {
-        self.capacity - self.capacity / 4
+        match self.max_batch_size {
+            BatchLimit::Default => DEFAULT_BATCH_SIZE.min(largest_batch(self.capacity)),
+            BatchLimit::Items(items) => items,
+            BatchLimit::Unlimited => usize::MAX,
+        }
     }
 
     /// Everything that is wrong, in the order of the settings.
@@ -76,16 +88,19 @@ impl Settings {
             count("partitions", partitions, MOST_PARTITIONS, &mut found);
         }
         count("capacity", self.capacity, MOST_CAPACITY, &mut found);
-        let (size, fills) = (self.max_batch_size, self.largest_batch());
-        let fits = |size: &usize| (1..=fills).contains(size) || *size == usize::MAX;
-        if let Some(size) = size.filter(|size| !fits(size)) {
-            found.push(Violation {
-                field: "max_batch_size",
-                value: size.to_string(),
-                bound: format!(
-                    "from 1 to {fills} (capacity less a quarter), or usize::MAX for no limit"
-                ),
-            });
+        if let BatchLimit::Items(items) = self.max_batch_size {
+            // A capacity that is wrong itself bounds nothing.
+            let most = largest_batch(self.capacity.clamp(1, MOST_CAPACITY));
+            if items == 0 || items > most {
+                found.push(Violation {
+                    field: "max_batch_size",
+                    value: items.to_string(),
+                    bound: format!(
+                        "from 1 to {most} (three quarters of the capacity, rounded up), or None for \
+                         no limit"
+                    ),
+                });
+            }
         }
         if self.max_delay > LONGEST {
             found.push(Violation {
@@ -94,12 +109,14 @@ impl Settings {
                 bound: "from zero (adaptive) to 365 days".to_owned(),
             });
         }
-        let workers = self.partitions.unwrap_or(MOST_PARTITIONS);
-        if self.max_in_flight == 0 || self.max_in_flight > workers {
+        // A number of partitions that is wrong itself bounds nothing.
+        let partitions = self.partitions.unwrap_or(MOST_PARTITIONS);
+        let most = partitions.clamp(1, MOST_PARTITIONS);
+        if self.max_in_flight == 0 || self.max_in_flight > most {
             found.push(Violation {
                 field: "max_in_flight",
                 value: self.max_in_flight.to_string(),
-                bound: format!("from 1 to the number of partitions, at most {workers}"),
+                bound: format!("from 1 to {most}, one for each partition at most"),
             });
         }
         duration("attempt_timeout", self.attempt_timeout, &mut found);
@@ -138,10 +155,45 @@ mod tests {
     fn the_smallest_capacity_is_usable() {
         let settings = Settings {
             capacity: 1,
-            max_batch_size: Some(1),
+            max_batch_size: BatchLimit::Items(1),
             ..Settings::default()
         };
         assert_eq!(settings.violations(), []);
+    }
+
+    /// Whatever is wrong: a bound names values that can be set.
+    #[test]
+    fn every_bound_names_a_range_that_something_meets() {
+        let wrong = [
+            0,
+            1,
+            2,
+            3,
+            4096,
+            4097,
+            MOST_CAPACITY,
+            MOST_CAPACITY + 1,
+            usize::MAX,
+        ];
+        for a in wrong {
+            for b in wrong {
+                for c in wrong {
+                    let settings = Settings {
+                        capacity: a,
+                        partitions: Some(a),
+                        max_batch_size: BatchLimit::Items(b),
+                        max_in_flight: c,
+                        ..Settings::default()
+                    };
+                    for Violation { bound, .. } in settings.violations() {
+                        let words = bound.split_whitespace();
+                        let numbers = words.filter_map(|word| word.trim_matches(',').parse().ok());
+                        let range: Vec<usize> = numbers.collect();
+                        assert!(range.len() == 2 && range[0] <= range[1], "{bound}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

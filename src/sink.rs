@@ -9,9 +9,9 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-pub(crate) use self::blocking::BlockingFnSink;
+pub use self::blocking::{BlockingSinkFn, blocking_sink_fn};
 pub use self::boxed::BoxSink;
-pub(crate) use self::closure::FnSink;
+pub use self::closure::{SinkFn, sink_fn};
 use crate::batch::Batch;
 use crate::sync::StdArc as Arc;
 
@@ -57,9 +57,9 @@ pub trait Sink<T: Send + 'static>: Send + Sync + 'static {
     /// Takes everything that is left when `shutdown` is called, in one batch of any size and in
     /// order: for a sink that can put it somewhere faster, or safer, than `send` would.
     ///
-    /// [`Hook::Handled`] counts it as delivered. With [`Hook::Declined`], the default, and after
+    /// [`Handled::Yes`] counts it as delivered. With [`Handled::No`], the default, and after
     /// a panic, what is left goes through `send` until the deadline of the shutdown, in the
-    /// batches and with the attempt numbers that it had. [`Hook`] has an example.
+    /// batches and with the attempt numbers that it had. [`Handled`] has an example.
     ///
     /// `rest` has an id of its own and attempt number 1, though some of it may have been tried, as
     /// part of a batch with another id. It does not count in
@@ -68,16 +68,16 @@ pub trait Sink<T: Send + 'static>: Send + Sync + 'static {
     /// # Cancel safety
     /// The future is dropped at the deadline of the shutdown, not at `attempt_timeout`. `rest` is
     /// then returned to the caller, though some of it may have been put where it was to go.
-    fn drain(&self, rest: Batch<T>) -> impl Future<Output = Hook> + Send {
+    fn drain(&self, rest: Batch<T>) -> impl Future<Output = Handled> + Send {
         drop(rest);
-        std::future::ready(Hook::Declined)
+        std::future::ready(Handled::No)
     }
 }
 
 /// Whether an optional method of a sink did the job.
 ///
 /// ```
-/// use swaplane::{Batch, Hook, Sink, SinkError};
+/// use swaplane::{Batch, Handled, Sink, SinkError};
 ///
 /// struct Spool(std::path::PathBuf);
 ///
@@ -86,21 +86,21 @@ pub trait Sink<T: Send + 'static>: Send + Sync + 'static {
 ///         Err("the service is down")?
 ///     }
 ///
-///     async fn drain(&self, rest: Batch<String>) -> Hook {
+///     async fn drain(&self, rest: Batch<String>) -> Handled {
 ///         match std::fs::write(&self.0, rest.join("\n")) {
-///             Ok(()) => Hook::Handled,
-///             Err(_) => Hook::Declined,
+///             Ok(()) => Handled::Yes,
+///             Err(_) => Handled::No,
 ///         }
 ///     }
 /// }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[must_use]
-pub enum Hook {
-    /// It did not: go on as if there were no such method.
-    Declined,
+pub enum Handled {
     /// It did.
-    Handled,
+    Yes,
+    /// It did not: go on as if there were no such method.
+    No,
 }
 
 /// Why an attempt failed, and whether another one makes sense.
@@ -167,10 +167,10 @@ impl SinkError {
     ///
     /// ```
     /// let error: swaplane::SinkError = std::io::Error::other("disk full").into();
-    /// assert!(error.source().is::<std::io::Error>());
+    /// assert!(error.source_error().is::<std::io::Error>());
     /// ```
     #[must_use]
-    pub fn source(&self) -> &(dyn Error + Send + Sync + 'static) {
+    pub fn source_error(&self) -> &(dyn Error + Send + Sync + 'static) {
         &*self.source
     }
 
@@ -216,7 +216,7 @@ impl<T: Send + 'static, S: Sink<T>> Sink<T> for Arc<S> {
         (**self).send(batch)
     }
 
-    fn drain(&self, rest: Batch<T>) -> impl Future<Output = Hook> + Send {
+    fn drain(&self, rest: Batch<T>) -> impl Future<Output = Handled> + Send {
         (**self).drain(rest)
     }
 }

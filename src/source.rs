@@ -5,16 +5,9 @@ use crate::capacity::Capacity;
 use crate::stats::Intake;
 use crate::sync::Arc;
 
-/// What pushes go into. Shared by all handles and the flusher.
-pub(crate) trait Source: Send + Sync + 'static {
-    /// What batches consist of.
-    type Item: Send + 'static;
-    type Collector: Collect<Item = Self::Item>;
-
-    /// The one reader.
-    // Not a method: loom's `Arc` cannot be the type of `self`.
-    fn collector(of: &Arc<Self>) -> Self::Collector;
-
+/// What every handle asks of a store. Implemented for all types of items, so that no handle needs a
+/// bound.
+pub(crate) trait Admission {
     fn capacity(&self) -> &Capacity;
 
     /// Refuses items from now on; whether this call was the first. Pushes that have begun may
@@ -25,6 +18,17 @@ pub(crate) trait Source: Send + Sync + 'static {
 
     /// What was ever accepted, and what of it no batch will have.
     fn intake(&self) -> Intake;
+}
+
+/// What the flusher asks of a store.
+pub(crate) trait Source: Admission + Send + Sync + 'static {
+    /// What batches consist of.
+    type Item: Send + 'static;
+    type Collector: Collect<Item = Self::Item>;
+
+    /// The one reader.
+    // Not a method: loom's `Arc` cannot be the type of `self`.
+    fn collector(of: &Arc<Self>) -> Self::Collector;
 }
 
 /// Where everything is collected: lists of at most `max` items, all but the last one full.

@@ -114,7 +114,7 @@ fn unlimited_batches_take_everything() {
     paused(async || {
         let sink = Recorder::ok();
         let queue = Queue::builder()
-            .max_batch_size(usize::MAX)
+            .max_batch_size(None)
             .max_delay(ms(50))
             .spawn(sink.clone())
             .unwrap();

@@ -70,12 +70,7 @@ fn batches_larger_than_the_capacity() {
         for (capacity, most) in [(100, 75), (4, 3), (3, 3), (1, 1)] {
             let builder = || queue().capacity(capacity);
             assert!(builder().max_batch_size(most).spawn(Recorder::ok()).is_ok());
-            assert!(
-                builder()
-                    .max_batch_size(usize::MAX)
-                    .spawn(Recorder::ok())
-                    .is_ok()
-            );
+            assert!(builder().max_batch_size(None).spawn(Recorder::ok()).is_ok());
             let error = refused(builder().max_batch_size(most + 1));
             assert_eq!(error.violations().len(), 1, "{error}");
             let violation = named(&error, "max_batch_size");
@@ -106,7 +101,7 @@ fn durations_out_of_bounds() {
                 &refused(queue().retry(retry().max_delay(endless))),
                 "max_delay",
             );
-            let min = retry().min_delay(endless);
+            let min = retry().first_delay(endless);
             assert!(!refused(queue().retry(min)).violations().is_empty());
             let elapsed = Retry::exponential().max_elapsed(endless);
             named(&refused(queue().retry(elapsed)), "max_elapsed");
@@ -115,8 +110,8 @@ fn durations_out_of_bounds() {
             &refused(queue().attempt_timeout(Duration::ZERO)),
             "attempt_timeout",
         );
-        let retry = Retry::exponential().min_delay(Duration::ZERO);
-        named(&refused(queue().retry(retry)), "min_delay");
+        let retry = Retry::exponential().first_delay(Duration::ZERO);
+        named(&refused(queue().retry(retry)), "first_delay");
         let retry = Retry::exponential().max_elapsed(Duration::ZERO);
         named(&refused(queue().retry(retry)), "max_elapsed");
     });
@@ -143,7 +138,7 @@ fn retry_out_of_bounds() {
             "max_attempts",
             "0",
         );
-        let crossed = Retry::exponential().min_delay(secs(2)).max_delay(secs(1));
+        let crossed = Retry::exponential().first_delay(secs(2)).max_delay(secs(1));
         assert!(!refused(queue().retry(crossed)).violations().is_empty());
     });
 }

@@ -7,7 +7,7 @@ use common::{
     HOUR, Ledger, Recorder, Step, Token, assert_adds_up, attempt_of, lock, ms, paused, secs,
     settle, threaded,
 };
-use swaplane::{Batch, Builder, Hook, Queue, Sink, SinkError};
+use swaplane::{Batch, Builder, Handled, Queue, Sink, SinkError};
 use tokio::time::{Instant, sleep};
 
 /// What the hook does with the rest.
@@ -48,21 +48,21 @@ impl<T: common::Id + Send + 'static> Sink<T> for Drainer {
         self.sender.send(batch).await
     }
 
-    async fn drain(&self, rest: Batch<T>) -> Hook {
+    async fn drain(&self, rest: Batch<T>) -> Handled {
         lock(&self.drained).push(attempt_of(&rest).items);
         match self.rest {
-            Rest::Handle => return Hook::Handled,
+            Rest::Handle => return Handled::Yes,
             Rest::Take => drop(rest.into_vec()),
-            Rest::Decline => return Hook::Declined,
+            Rest::Decline => return Handled::No,
             Rest::DeclineLate => {
                 sleep(ms(100)).await;
                 drop(rest);
-                return Hook::Declined;
+                return Handled::No;
             }
             Rest::Panic => std::panic::resume_unwind(Box::new("scripted")),
             Rest::Hang => std::future::pending().await,
         }
-        Hook::Handled
+        Handled::Yes
     }
 }
 
@@ -309,10 +309,10 @@ fn nothing_begins_after_the_deadline() {
             unreachable!("sent after the deadline");
         }
 
-        async fn drain(&self, _rest: Batch<u64>) -> Hook {
+        async fn drain(&self, _rest: Batch<u64>) -> Handled {
             // Blocks the flusher, too.
             std::thread::sleep(ms(50));
-            Hook::Declined
+            Handled::No
         }
     }
     threaded(1, async || {
@@ -337,9 +337,9 @@ fn a_flush_counts_its_part_of_a_lost_rest() {
             Err("scripted".into())
         }
 
-        async fn drain(&self, rest: Batch<u64>) -> Hook {
+        async fn drain(&self, rest: Batch<u64>) -> Handled {
             drop(rest.into_vec());
-            Hook::Declined
+            Handled::No
         }
     }
     paused(async || {
@@ -383,10 +383,10 @@ fn the_rest_has_an_id_of_its_own() {
             Err("scripted")?
         }
 
-        async fn drain(&self, rest: Batch<u64>) -> Hook {
+        async fn drain(&self, rest: Batch<u64>) -> Handled {
             sleep(secs(1)).await;
             lock(&self.drained).push((rest.id(), rest.attempt()));
-            Hook::Handled
+            Handled::Yes
         }
     }
     paused(async || {

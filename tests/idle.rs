@@ -29,7 +29,13 @@ enum Target {
     Works,
 }
 
-async fn waits(delay: Duration, workers: usize, size: usize, capacity: usize, target: Target) {
+async fn waits(
+    delay: Duration,
+    workers: usize,
+    size: Option<usize>,
+    capacity: usize,
+    target: Target,
+) {
     let queue = Queue::<u64>::builder()
         .capacity(capacity)
         .max_batch_size(size)
@@ -66,7 +72,7 @@ async fn waits(delay: Duration, workers: usize, size: usize, capacity: usize, ta
     let spent = used() - before;
     assert!(
         spent < ms(60),
-        "{spent:?} of 100 ms: delay {delay:?}, {workers} workers, batches of {size}, {target:?}"
+        "{spent:?} of 100 ms: delay {delay:?}, {workers} workers, batches of {size:?}, {target:?}"
     );
 
     waiter.abort();
@@ -86,8 +92,14 @@ fn who_can_do_nothing_does_nothing() {
             .unwrap();
         for delay in [Duration::ZERO, ms(1), HOUR] {
             for workers in [1, 3] {
-                for (size, capacity) in [(1, 4), (3, 4), (3, 40), (usize::MAX, 4), (usize::MAX, 40)]
-                {
+                let sizes = [
+                    (Some(1), 4),
+                    (Some(3), 4),
+                    (Some(3), 40),
+                    (None, 4),
+                    (None, 40),
+                ];
+                for (size, capacity) in sizes {
                     runtime.block_on(waits(delay, workers, size, capacity, target));
                 }
             }

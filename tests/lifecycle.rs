@@ -241,7 +241,7 @@ fn a_sink_that_pushes_into_its_own_full_queue() {
         let (own, refused) = (slot.clone(), refusals.clone());
         let queue = Queue::builder()
             .capacity(4)
-            .max_batch_size(usize::MAX)
+            .max_batch_size(None)
             .max_delay(HOUR)
             .spawn_fn(move |batch: Batch<u64>| {
                 let queue = lock(&own).clone().unwrap();
@@ -287,7 +287,7 @@ fn shutdown_may_be_repeated() {
             (
                 first.delivered,
                 first.returned.len(),
-                first.returned_elsewhere
+                first.returned_to_other_callers
             ),
             (10, 15, 0)
         );
@@ -298,7 +298,10 @@ fn shutdown_may_be_repeated() {
             assert_eq!(begin.elapsed(), Duration::ZERO);
             assert_adds_up(&again);
             assert_eq!((again.accepted, again.delivered), (25, 10));
-            assert_eq!((again.returned.len(), again.returned_elsewhere), (0, 15));
+            assert_eq!(
+                (again.returned.len(), again.returned_to_other_callers),
+                (0, 15)
+            );
         }
     });
 }

@@ -34,7 +34,7 @@ fn a_permit_is_used_while_another_caller_waits() {
         paused(async move || {
             let queue = Queue::<usize>::builder()
                 .capacity(capacity)
-                .max_batch_size(usize::MAX)
+                .max_batch_size(None)
                 .max_delay(HOUR)
                 .max_in_flight(workers)
                 .spawn_fn(|_batch| async { Ok(()) })

@@ -10,7 +10,7 @@ use common::{
     HOUR, Keyed, Recorder, Step, assert_adds_up, assert_conserved, paused, removal, row, rows,
     secs, settle, sorted, steady_map, watched,
 };
-use swaplane::{BuildError, Builder, Entry, Map, Put, Refused, Retry};
+use swaplane::{BuildError, Builder, Entry, Map, Put, RefusalReason, Retry};
 
 fn map(sink: &Keyed) -> Map<u64, u64> {
     steady_map().spawn(sink.clone()).unwrap()
@@ -29,7 +29,7 @@ fn the_last_write_wins() {
         map.flush().await.unwrap();
         assert_eq!(
             sorted(sink.acked()),
-            [row(1, 12).updates(2), row(2, 20), row(3, 31).updates(1)]
+            [row(1, 12).updates(3), row(2, 20), row(3, 31).updates(2)]
         );
         // Updates are counted anew for each entry.
         map.put(1, 13).unwrap();
@@ -64,7 +64,7 @@ fn the_newest_version_wins() {
         assert_eq!(map.put_newer(2, 0, 0), Ok(Inserted));
         assert_eq!(map.put_newer(2, 1, 0), Ok(Stale));
         map.flush().await.unwrap();
-        let newest = row(1, u64::MAX / 2).version(u64::MAX).updates(3);
+        let newest = row(1, u64::MAX / 2).version(u64::MAX).updates(4);
         assert_eq!(sorted(sink.acked()), [newest, row(2, 0).version(0)]);
         let stats = map.stats();
         assert_conserved(&stats);
@@ -91,7 +91,7 @@ fn merging() {
         map.put(1, 4).unwrap();
         map.merge(1, 5, append).unwrap();
         map.flush().await.unwrap();
-        assert_eq!(sink.acked(), [row(1, 45).updates(4)]);
+        assert_eq!(sink.acked(), [row(1, 45).updates(5)]);
         map.merge(1, 6, append).unwrap();
         map.flush().await.unwrap();
         assert_eq!(sink.acked()[1..], [row(1, 6)]);
@@ -113,7 +113,7 @@ fn mixing_keeps_the_version() {
         assert_eq!(map.put_newer(1, 0, 4), Ok(Put::Stale));
         assert_eq!(map.get(&1), Some(113));
         map.flush().await.unwrap();
-        assert_eq!(sink.acked(), [row(1, 113).version(5).updates(4)]);
+        assert_eq!(sink.acked(), [row(1, 113).version(5).updates(5)]);
     });
 }
 
@@ -190,15 +190,15 @@ fn putting_many() {
         map.put_all([(1, 10), (2, 20), (1, 11)]).unwrap();
         map.put_all([]).unwrap();
         let newer = [(3, 30, 2), (3, 31, 1), (2, 21, 0), (3, 32, 2), (3, 33, 3)];
-        assert_eq!(map.put_all_newer(newer), Ok(3));
-        assert_eq!(map.put_all_newer([]), Ok(0));
+        assert_eq!(map.put_newer_all(newer), Ok(3));
+        assert_eq!(map.put_newer_all([]), Ok(0));
         map.flush().await.unwrap();
         assert_eq!(
             sorted(sink.acked()),
             [
-                row(1, 11).updates(1),
-                row(2, 21).version(0).updates(1),
-                row(3, 33).version(3).updates(1)
+                row(1, 11).updates(2),
+                row(2, 21).version(0).updates(2),
+                row(3, 33).version(3).updates(2)
             ]
         );
     });
@@ -211,7 +211,7 @@ fn putting_more_than_there_is_room_for() {
         let sink = Keyed::from(Recorder::held());
         let map = steady_map().capacity(16).spawn(sink.clone()).unwrap();
         let error = map.put_all((0..40).map(|key| (key, key))).unwrap_err();
-        assert_eq!(error.reason, Refused::Full);
+        assert_eq!(error.reason, RefusalReason::Full);
         assert!(error.is_full() && !error.is_closed());
         assert!((12..=16).contains(&error.accepted), "{error:?}");
         let first = error.accepted as u64;
@@ -221,7 +221,7 @@ fn putting_more_than_there_is_room_for() {
         );
         settle().await;
         let more = (first..40).map(|key| (key, key, 1));
-        let error = map.put_all_newer(more.clone()).unwrap_err();
+        let error = map.put_newer_all(more.clone()).unwrap_err();
         let second = error.accepted as u64;
         assert!(first + second <= 16);
         assert_eq!(error.rest, more.skip(second as usize).collect::<Vec<_>>());
@@ -229,7 +229,7 @@ fn putting_more_than_there_is_room_for() {
         map.flush().await.unwrap();
         map.close();
         let error = map.put_all([(98, 0), (99, 0)]).unwrap_err();
-        assert_eq!((error.accepted, error.reason), (0, Refused::Closed));
+        assert_eq!((error.accepted, error.reason), (0, RefusalReason::Closed));
         assert_eq!(error.into_inner(), [(98, 0), (99, 0)]);
         let mut keys: Vec<_> = sink.acked().iter().map(|row| row.key).collect();
         keys.sort_unstable();
@@ -286,7 +286,7 @@ fn a_full_map() {
         assert!(
             sink.acked()
                 .iter()
-                .all(|row| row.key >= 90 || row.updates == 3)
+                .all(|row| row.key >= 90 || row.updates == 4)
         );
     });
 }
@@ -370,7 +370,7 @@ fn a_closed_map() {
             (1, 13),
             "also where there is an entry"
         );
-        let error = map.put_all_newer([(1, 1, 9), (2, 2, 9)]).unwrap_err();
+        let error = map.put_newer_all([(1, 1, 9), (2, 2, 9)]).unwrap_err();
         assert_eq!((error.accepted, error.rest.len()), (0, 2));
         sink.release();
         let report = map.shutdown(HOUR).await;
@@ -406,8 +406,8 @@ fn a_mirror() {
             sorted(sink.acked()),
             [
                 removal(1),
-                row(2, 21).updates(2),
-                row(3, 30).updates(1),
+                row(2, 21).updates(3),
+                row(3, 30).updates(2),
                 removal(4)
             ]
         );
@@ -419,7 +419,7 @@ fn a_mirror() {
             "a removal is an update"
         );
         mirror.close();
-        assert_eq!(mirror.remove(&1), Err(Refused::Closed));
+        assert_eq!(mirror.remove(&1), Err(RefusalReason::Closed));
     });
 }
 
@@ -437,7 +437,7 @@ fn a_full_mirror() {
             .take_while(|key| mirror.remove(key).is_ok())
             .count() as u64;
         assert!((9..=12).contains(&held), "{held}");
-        assert_eq!(mirror.remove(&held), Err(Refused::Full));
+        assert_eq!(mirror.remove(&held), Err(RefusalReason::Full));
         for key in 0..held {
             mirror.put(key, key).unwrap();
             assert_eq!(mirror.remove(&key), Ok(Some(key)));
@@ -473,7 +473,7 @@ fn the_account() {
         assert_eq!((report.coalesced, report.removed), (3, 3));
         assert_eq!(
             sorted(rows(&report.returned)),
-            [row(0, 12).updates(1), row(1, 2), row(2, 2), row(3, 2)]
+            [row(0, 12).updates(2), row(1, 2), row(2, 2), row(3, 2)]
         );
         let stats = map.stats();
         assert_conserved(&stats);
@@ -484,7 +484,7 @@ fn the_account() {
         assert_eq!((stats.coalesced, stats.removed, stats.held), (3, 3, 0));
         let again = map.shutdown(secs(5)).await;
         assert_adds_up(&again);
-        assert_eq!(again.returned_elsewhere, 4);
+        assert_eq!(again.returned_to_other_callers, 4);
     });
 }
 

@@ -66,7 +66,7 @@ fn after_an_outage() {
         let before = LIVE_BYTES.load(Relaxed);
         let attempts = AtomicUsize::new(0);
         let map = builder()
-            .max_batch_size(usize::MAX)
+            .max_batch_size(None)
             .retry(|_: u32, _: &SinkError| Some(secs(1)))
             .spawn_fn(move |_batch| {
                 let down = attempts.fetch_add(1, Relaxed) < 10;
@@ -85,7 +85,7 @@ fn after_removals() {
     paused(async || {
         let before = LIVE_BYTES.load(Relaxed);
         let map = builder()
-            .max_batch_size(usize::MAX)
+            .max_batch_size(None)
             .max_delay(secs(5))
             .spawn_fn(|_batch| async { Ok(()) })
             .unwrap();

@@ -270,7 +270,7 @@ fn large_and_small_batches_in_turn_keep_the_memory_of_few_large_ones() {
     on_a_paused_clock(async || {
         let queue = Queue::<Item>::builder()
             .capacity(LARGE as usize)
-            .max_batch_size(usize::MAX)
+            .max_batch_size(None)
             .max_delay(Duration::from_secs(3600))
             .spawn_fn(async |batch: Batch<Item>| {
                 // Others are cut meanwhile.

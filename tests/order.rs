@@ -28,13 +28,13 @@ fn patient(builder: Builder<Queue<u64>>) -> Builder<Queue<u64>> {
 }
 
 /// The settings under which order has to hold.
-fn variants() -> impl Iterator<Item = (usize, usize, Duration)> {
+fn variants() -> impl Iterator<Item = (usize, Option<usize>, Duration)> {
     [1, 4].into_iter().flat_map(|in_flight| {
         [
-            (1, ms(1)),
-            (7, Duration::ZERO),
-            (64, ms(1)),
-            (usize::MAX, Duration::ZERO),
+            (Some(1), ms(1)),
+            (Some(7), Duration::ZERO),
+            (Some(64), ms(1)),
+            (None, Duration::ZERO),
         ]
         .map(|(size, delay)| (in_flight, size, delay))
     })

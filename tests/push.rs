@@ -7,7 +7,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 
 use common::{HOUR, Recorder, eventually, item, paused, settle, threaded};
-use swaplane::{PushError, Queue, Refused, Retry, Writer};
+use swaplane::{PushError, Queue, RefusalReason, Retry, Writer};
 
 /// A queue of which nothing leaves by itself: the sink is held and the delay is an hour.
 fn stuck(capacity: usize) -> (Queue<u64>, Recorder) {
@@ -181,7 +181,10 @@ fn closed_refuses_every_way_in() {
         }
         let refused = queue.push_all([5, 6, 7]).unwrap_err();
         assert!(refused.is_closed() && !refused.is_full());
-        assert_eq!((refused.accepted, refused.reason), (0, Refused::Closed));
+        assert_eq!(
+            (refused.accepted, refused.reason),
+            (0, RefusalReason::Closed)
+        );
         assert_eq!(refused.into_inner(), [5, 6, 7]);
         assert!(writer.push_all([8]).unwrap_err().is_closed());
         assert!(queue.reserve().await.is_err_and(|error| error.is_closed()));
@@ -199,7 +202,7 @@ fn push_all_says_how_far_it_came() {
         queue.push_all([0, 1, 2]).unwrap();
         queue.push_all(std::iter::empty()).unwrap();
         let refused = queue.push_all(3..20).unwrap_err();
-        assert_eq!((refused.accepted, refused.reason), (7, Refused::Full));
+        assert_eq!((refused.accepted, refused.reason), (7, RefusalReason::Full));
         assert!(refused.is_full() && !refused.is_closed());
         assert_eq!(refused.rest, (10..20).collect::<Vec<u64>>());
         let refused = queue.writer().push_all(20..22).unwrap_err();

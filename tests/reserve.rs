@@ -133,7 +133,7 @@ fn a_waiter_triggers_a_flush() {
         let sink = Recorder::ok();
         let queue = Queue::builder()
             .capacity(100)
-            .max_batch_size(usize::MAX)
+            .max_batch_size(None)
             .max_delay(HOUR)
             .spawn(sink.clone())
             .unwrap();

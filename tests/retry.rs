@@ -123,7 +123,7 @@ fn exponential_delays_are_exact_without_jitter() {
     paused(async || {
         let sink = Recorder::script([Step::Fail; 7]);
         let retry = Retry::exponential()
-            .min_delay(ms(100))
+            .first_delay(ms(100))
             .factor(2.0)
             .max_delay(secs(1))
             .jitter(false);
@@ -147,7 +147,7 @@ fn jitter_only_shortens() {
     paused(async || {
         let sink = Recorder::script([Step::Fail; 8]);
         let retry = Retry::exponential()
-            .min_delay(ms(100))
+            .first_delay(ms(100))
             .factor(2.0)
             .max_delay(secs(1))
             .jitter(true);
@@ -186,7 +186,7 @@ fn elapsed_time_is_bounded() {
     paused(async || {
         let sink = Recorder::new(Step::Fail);
         let retry = Retry::exponential()
-            .min_delay(secs(1))
+            .first_delay(secs(1))
             .factor(1.0)
             .jitter(false)
             .max_elapsed(secs(10));
@@ -281,7 +281,7 @@ fn retry_after_is_obeyed() {
             Step::Fail,
         ]);
         let retry = Retry::exponential()
-            .min_delay(ms(100))
+            .first_delay(ms(100))
             .factor(1.0)
             .jitter(false);
         let queue = queue_with(retry).spawn(sink.clone()).unwrap();

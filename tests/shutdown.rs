@@ -78,7 +78,11 @@ fn the_deadline_passes_in_mid_attempt() {
         assert_took(begin.elapsed(), secs(5));
         assert_adds_up(&report);
         assert_eq!(
-            (report.delivered, report.lost, report.returned_elsewhere),
+            (
+                report.delivered,
+                report.lost,
+                report.returned_to_other_callers
+            ),
             (0, 0, 0)
         );
         assert_eq!(report.returned, numbers(0..25), "in push order");
@@ -202,7 +206,7 @@ fn a_deadline_of_zero() {
             all.extend(&report.returned);
             assert_eq!(all, numbers(0..25));
             assert_eq!(
-                queue.shutdown(HOUR).await.returned_elsewhere as usize,
+                queue.shutdown(HOUR).await.returned_to_other_callers as usize,
                 report.returned.len()
             );
         }
@@ -267,7 +271,11 @@ fn a_batch_that_never_comes_home_is_lost() {
             let again = queue.shutdown(HOUR).await;
             assert_adds_up(&again);
             assert_eq!(
-                (again.lost, again.returned.len(), again.returned_elsewhere),
+                (
+                    again.lost,
+                    again.returned.len(),
+                    again.returned_to_other_callers
+                ),
                 (10, 0, 5)
             );
         }
@@ -328,7 +336,10 @@ fn the_earliest_deadline_wins() {
             let report = caller.await.unwrap();
             assert_took(begin.elapsed(), secs(7));
             assert_adds_up(&report);
-            assert_eq!(report.returned.len() as u64 + report.returned_elsewhere, 25);
+            assert_eq!(
+                report.returned.len() as u64 + report.returned_to_other_callers,
+                25
+            );
             if !report.returned.is_empty() {
                 owners += 1;
                 assert_eq!(report.returned, numbers(0..25));

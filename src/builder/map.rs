@@ -9,10 +9,10 @@ use crate::batch::Batch;
 use crate::error::build::BuildError;
 use crate::error::check::power_of_two;
 use crate::hash::RandomState;
-use crate::map::entry::{Change, Entry};
+use crate::map::entry::{Change, Entry, MapItem};
 use crate::map::store::{MapOptions, Store};
 use crate::map::{Map, Mirror};
-use crate::sink::{BlockingFnSink, FnSink, Sink, SinkError};
+use crate::sink::{Sink, SinkError, blocking_sink_fn, sink_fn};
 
 /// Enough for every thread of a machine to find one of its own.
 const MOST_SHARDS: usize = 1024;
@@ -224,7 +224,7 @@ where
         F: Fn(Batch<Entry<K, V>>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), SinkError>> + Send + 'static,
     {
-        self.map(FnSink(f))
+        self.map(sink_fn(f))
     }
 
     /// Starts the map with a closure that may block as its sink; see
@@ -247,7 +247,7 @@ where
     where
         F: Fn(&[Entry<K, V>]) -> Result<(), SinkError> + Send + Sync + 'static,
     {
-        self.map(BlockingFnSink::new(f))
+        self.map(blocking_sink_fn(f))
     }
 
     /// Starts a map whose sink learns of removals too.
@@ -316,17 +316,17 @@ where
         F: Fn(Batch<Change<K, V>>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), SinkError>> + Send + 'static,
     {
-        self.map(FnSink(f))
+        self.map(sink_fn(f))
     }
 
-    fn map<M, T>(self, sink: T) -> Result<Map<K, V, S, M>, BuildError>
+    fn map<E, T>(self, sink: T) -> Result<Map<K, V, S, E>, BuildError>
     where
-        M: crate::map::entry::Kind,
-        T: Sink<M::Item<K, V>>,
+        E: MapItem<K, V>,
+        T: Sink<E>,
     {
         let mut wrong = Vec::new();
         power_of_two("shards", self.own.0.shards, MOST_SHARDS, &mut wrong);
         let table = |shape, MapSettings(traits)| Store::new(shape, traits);
-        self.start(sink, wrong, table).map(Map::new)
+        self.start(sink, wrong, table).map(Map::from_shared)
     }
 }

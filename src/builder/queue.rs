@@ -8,7 +8,7 @@ use crate::error::build::BuildError;
 use crate::queue::Queue;
 use crate::queue::barrier::Barrier;
 use crate::queue::store::Store;
-use crate::sink::{BlockingFnSink, FnSink, Sink, SinkError};
+use crate::sink::{Sink, SinkError, blocking_sink_fn, sink_fn};
 
 /// The settings that only a queue has.
 #[derive(Debug, Default)]
@@ -71,7 +71,7 @@ impl<T: Send + 'static> Builder<Queue<T>> {
         let shared = self.start(sink, Vec::new(), |shape, own: QueueSettings| {
             Store::new(shape, own.barrier.unwrap_or_else(Barrier::new))
         })?;
-        Ok(Queue::new(shared))
+        Ok(Queue::from_shared(shared))
     }
 
     /// Starts the queue with a closure as its sink.
@@ -108,7 +108,7 @@ impl<T: Send + 'static> Builder<Queue<T>> {
         F: Fn(Batch<T>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), SinkError>> + Send + 'static,
     {
-        self.spawn(FnSink(f))
+        self.spawn(sink_fn(f))
     }
 
     /// Starts the queue with a closure that may block as its sink: it runs on the blocking
@@ -135,7 +135,7 @@ impl<T: Send + 'static> Builder<Queue<T>> {
     where
         F: Fn(&[T]) -> Result<(), SinkError> + Send + Sync + 'static,
     {
-        self.spawn(BlockingFnSink::new(f))
+        self.spawn(blocking_sink_fn(f))
     }
 }
 

@@ -16,7 +16,6 @@ use std::fmt;
 /// assert_eq!(fields, ["capacity", "max_batch_size"]);
 /// println!("{error}"); // names each field with its bound and value
 /// ```
-#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildError {
     violations: Vec<Violation>,

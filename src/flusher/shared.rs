@@ -8,19 +8,19 @@ use super::request::Requests;
 use super::{BUSY_PAUSE, GRACE};
 use crate::batch::{Lease, drop_items};
 use crate::settings::Settings;
-use crate::source::{BatchFiller, Collect, Source};
+use crate::source::{Admission, BatchFiller, Collect, Source};
 use crate::stats::{Counters, Stats};
 use crate::sync::{Arc, broken};
 
 /// What the handles and the flusher share.
-pub(crate) struct Shared<B: Source> {
-    pub(crate) source: Arc<B>,
+pub(crate) struct Shared<S, R> {
+    pub(crate) source: Arc<S>,
     pub(crate) counters: Counters,
-    pub(crate) requests: Requests<Core<B>>,
+    pub(crate) requests: Requests<R>,
     pub(crate) settings: Settings,
 }
 
-impl<B: Source> Shared<B> {
+impl<S: Admission, R> Shared<S, R> {
     /// Refuses items from now on; whether this call was the first.
     pub(crate) fn close(&self) -> bool {
         if broken("close: requested before the store is closed") {
@@ -45,15 +45,24 @@ impl<B: Source> Shared<B> {
 }
 
 /// All that holds items, and outlives the task.
-pub(crate) struct Core<B: Source> {
-    pub(super) collector: B::Collector,
-    pub(super) workers: Vec<Worker<B::Item>>,
+pub(crate) struct Core<I, C> {
+    pub(super) collector: C,
+    pub(super) workers: Vec<Worker<I>>,
     /// What a shutdown is to return.
-    pub(super) leftovers: Vec<B::Item>,
+    pub(super) leftovers: Vec<I>,
 }
 
-impl<B: Source> Core<B> {
-    pub(crate) fn new(source: &Arc<B>) -> Self {
+/// What the flusher of a source leaves behind.
+pub(crate) type CoreOf<B> = Core<<B as Source>::Item, <B as Source>::Collector>;
+
+/// What the handles of a source and its flusher share.
+pub(crate) type SharedOf<B> = Shared<B, CoreOf<B>>;
+
+impl<I: Send + 'static, C: Collect<Item = I>> Core<I, C> {
+    pub(crate) fn new<B>(source: &Arc<B>) -> Self
+    where
+        B: Source<Item = I, Collector = C>,
+    {
         let capacity = source.capacity();
         // All workers together keep room for what the queue can hold.
         let room = capacity.credits.total() / capacity.workers();
@@ -82,7 +91,7 @@ impl<B: Source> Core<B> {
         name: &str,
         counters: &Counters,
         patience: Duration,
-    ) -> Vec<B::Item> {
+    ) -> Vec<I> {
         let begun = std::time::Instant::now();
         let waits = |limit| {
             let waits = begun.elapsed() < limit;
@@ -122,14 +131,14 @@ impl<B: Source> Core<B> {
     }
 }
 
-impl<B: Source> Drop for Core<B> {
+impl<I, C> Drop for Core<I, C> {
     /// Items whose `Drop` panics take no others with them.
     fn drop(&mut self) {
         drop_items(&mut self.leftovers);
     }
 }
 
-impl<B: Source> fmt::Debug for Core<B> {
+impl<I, C> fmt::Debug for Core<I, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Core").finish_non_exhaustive()
     }

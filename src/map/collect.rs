@@ -6,7 +6,7 @@ use std::fmt;
 use std::hash::{BuildHasher, Hash};
 
 use super::counts::ShardCounts;
-use super::entry::Kind;
+use super::entry::MapItem;
 use super::hashed::Hashed;
 use super::shards::Shards;
 use super::slot::Slot;
@@ -14,17 +14,13 @@ use super::store::Store;
 use crate::batch::drop_items;
 use crate::capacity::Capacity;
 use crate::panic::{catch, drop_both};
-use crate::source::{BatchFiller, Collect, Parked};
+use crate::source::{Admission, BatchFiller, Collect, Parked};
 use crate::sync::{Arc, broken};
 
-pub(crate) struct Collector<K, V, S, M: Kind>
-where
-    K: Eq + Send + 'static,
-    V: Send + 'static,
-{
-    table: Arc<Store<K, V, S, M>>,
+pub(crate) struct Collector<K, V, S, E> {
+    store: Arc<Store<K, V, S, E>>,
     partitions: Vec<PartitionState>,
-    workers: Vec<WorkerQueue<M::Item<K, V>>>,
+    workers: Vec<WorkerQueue<E>>,
     /// Nobody else's, and empty between calls.
     scratch: Shards<K, Slot<V>>,
     parked: bool,
@@ -53,12 +49,8 @@ struct WorkerQueue<I> {
     next: usize,
 }
 
-impl<K, V, S, M: Kind> Collector<K, V, S, M>
-where
-    K: Eq + Clone + Send + Sync + 'static,
-    V: Send + Sync + 'static,
-{
-    pub(crate) fn new(table: Arc<Store<K, V, S, M>>) -> Self {
+impl<K, V, S, E> Collector<K, V, S, E> {
+    pub(crate) fn new(store: Arc<Store<K, V, S, E>>) -> Self {
         let line = |worker| WorkerQueue {
             staged: VecDeque::new(),
             locked: 0,
@@ -66,12 +58,12 @@ where
             next: worker,
         };
         Self {
-            partitions: (0..table.partitions())
+            partitions: (0..store.partition_count())
                 .map(|_| PartitionState::default())
                 .collect(),
-            workers: (0..table.capacity().workers()).map(line).collect(),
-            scratch: Shards::new(table.shards()),
-            table,
+            workers: (0..store.capacity().workers()).map(line).collect(),
+            scratch: Shards::new(store.shards()),
+            store,
             parked: false,
             used: false,
             trimmed: true,
@@ -79,13 +71,13 @@ where
     }
 }
 
-impl<K, V, S, M: Kind> Collector<K, V, S, M>
+impl<K, V, S, E: MapItem<K, V>> Collector<K, V, S, E>
 where
     K: Eq + Hash + Clone + Send + Sync + 'static,
     V: Send + Sync + 'static,
     S: BuildHasher + Send + Sync + 'static,
 {
-    fn of_worker(&self, worker: usize) -> impl Iterator<Item = usize> + use<K, V, S, M> {
+    fn of_worker(&self, worker: usize) -> impl Iterator<Item = usize> + use<K, V, S, E> {
         (worker..self.partitions.len()).step_by(self.workers.len())
     }
 
@@ -96,7 +88,7 @@ where
 
     fn waiting(&self, partition: usize) -> usize {
         let active = self.partitions[partition].active;
-        self.table.partition(partition).waiting(active)
+        self.store.partition(partition).waiting(active)
     }
 
     /// How many entries of a worker wait in partitions that are out, or are not.
@@ -125,15 +117,15 @@ where
     fn swap(&mut self, worker: usize, index: usize) {
         let active = self.partitions[index].active;
         let mut versioned = false;
-        let table = self.table.clone();
+        let store = self.store.clone();
         if broken("map: swapped in before it is terminal") {
             self.forget(index);
         }
-        let partition = table.partition(index);
+        let partition = store.partition(index);
         partition.swap_out(active, |counts| {
-            versioned |= end_lease(counts, index, table.capacity());
+            versioned |= end_lease(counts, index, store.capacity());
         });
-        if versioned || table.copy().is_some() {
+        if versioned || store.copy().is_some() {
             self.keep(partition.out());
         }
         // What is kept goes where everything was, in no time.
@@ -159,8 +151,8 @@ where
     /// all of them if their values can be read. What cannot be cloned is not known.
     fn keep(&self, out: &Shards<K, Slot<V>>) {
         out.for_each(|key, held| {
-            if held.meta().version().is_some() || self.table.copy().is_some() {
-                if let Some((key, kept)) = Self::clone_of(self.table.copy(), key, held) {
+            if held.meta().version().is_some() || self.store.copy().is_some() {
+                if let Some((key, kept)) = Self::clone_of(self.store.copy(), key, held) {
                     let shard = self.scratch.index(key.hash);
                     self.scratch.lock(shard).insert(key, kept);
                 }
@@ -196,14 +188,14 @@ where
     }
 
     /// Makes items of what is in the scratch, at the end of a worker's line.
-    fn stage(scratch: &Shards<K, Slot<V>>, line: &mut WorkerQueue<M::Item<K, V>>) {
+    fn stage(scratch: &Shards<K, Slot<V>>, line: &mut WorkerQueue<E>) {
         let before = line.staged.len();
         for shard in 0..scratch.amount() {
             let mut scratch = scratch.lock(shard);
             let held = scratch.drain();
             let items = held.map(|(key, held)| {
                 let meta = *held.meta();
-                M::item(key.key, held.into_value(), meta.version(), meta.updates())
+                E::from_parts(key.key, held.into_value(), meta.version(), meta.updates())
             });
             line.staged.extend(items);
         }
@@ -214,15 +206,15 @@ where
     /// has to be known; but values may have to be found.
     fn take_rest(&mut self, worker: usize, index: usize) {
         let active = self.partitions[index].active;
-        let table = self.table.clone();
-        let partition = table.partition(index);
+        let store = self.store.clone();
+        let partition = store.partition(index);
         let (scratch, line) = (&self.scratch, &mut self.workers[worker]);
         let mut replaced = Vec::new();
         partition.take_rest(active, scratch, |counts| {
-            end_lease(counts, index, table.capacity());
-            if table.copy().is_some() {
+            end_lease(counts, index, store.capacity());
+            if store.copy().is_some() {
                 scratch.for_each(|key, held| {
-                    replaced.extend(Self::keep_over(table.copy(), partition.out(), key, held));
+                    replaced.extend(Self::keep_over(store.copy(), partition.out(), key, held));
                 });
             }
             Self::stage(scratch, line);
@@ -246,12 +238,12 @@ where
 
     /// What was out of a partition is terminal.
     fn forget(&mut self, index: usize) {
-        let partition = self.table.partition(index);
-        let early = broken("map: forgotten before it is delivered_versions");
+        let partition = self.store.partition(index);
+        let early = broken("map: forgotten before it is remembered");
         if early {
             partition.forget(&self.scratch);
         }
-        if let Some(delivered_versions) = self.table.delivered_versions() {
+        if let Some(delivered_versions) = self.store.delivered_versions() {
             let versions = if early {
                 &self.scratch
             } else {
@@ -288,13 +280,13 @@ fn end_lease(counts: &ShardCounts, index: usize, capacity: &Capacity) -> bool {
     emptied.versioned
 }
 
-impl<K, V, S, M: Kind> Collect for Collector<K, V, S, M>
+impl<K, V, S, E: MapItem<K, V>> Collect for Collector<K, V, S, E>
 where
     K: Eq + Hash + Clone + Send + Sync + 'static,
     V: Send + Sync + 'static,
     S: BuildHasher + Send + Sync + 'static,
 {
-    type Item = M::Item<K, V>;
+    type Item = E;
 
     fn available(&mut self, worker: usize) -> usize {
         self.workers[worker].staged.len() + self.waiting_where(worker, false)
@@ -311,7 +303,7 @@ where
             let staged = &mut self.workers[worker].staged;
             let n = room.min(staged.len());
             out.extend(staged.drain(..n));
-            self.table.capacity().take_off(worker, n);
+            self.store.capacity().take_off(worker, n);
             room -= n;
             if room == 0 {
                 break;
@@ -331,7 +323,7 @@ where
             }
             if !self.is_out(partition) {
                 self.swap(worker, partition);
-            } else if self.table.is_sealed() {
+            } else if self.store.is_closed() || broken("map: the rest taken while open") {
                 self.take_rest(worker, partition);
             }
         }
@@ -340,7 +332,7 @@ where
 
     fn collect_staged(&mut self, worker: usize, out: &mut BatchFiller<Self::Item>) {
         let staged = &mut self.workers[worker].staged;
-        self.table.capacity().take_off(worker, staged.len());
+        self.store.capacity().take_off(worker, staged.len());
         while !staged.is_empty() {
             let (list, room) = out.open();
             list.extend(staged.drain(..room.min(staged.len())));
@@ -360,13 +352,13 @@ where
 
     fn park(&mut self, free: impl Fn(usize) -> bool) -> Parked {
         if !self.parked {
-            self.table.raise_parked();
+            self.store.raise_parked();
             self.parked = true;
         }
         let workers = self.workers.len();
         let mut partitions = (0..self.partitions.len()).filter(|index| free(index % workers));
         let found = partitions.any(|index| {
-            let partition = self.table.partition(index);
+            let partition = self.store.partition(index);
             !partition.is_empty(self.partitions[index].active)
         });
         let mut lines = self.workers.iter().enumerate();
@@ -380,7 +372,7 @@ where
 
     fn unpark(&mut self) {
         if self.parked {
-            self.table.lower_parked();
+            self.store.lower_parked();
             self.parked = false;
         }
     }
@@ -390,9 +382,9 @@ where
             self.used = false;
             return;
         }
-        self.table.note_trim();
+        self.store.note_trim();
         for index in 0..self.partitions.len() {
-            self.table.partition(index).trim();
+            self.store.partition(index).trim();
         }
         (0..self.scratch.amount()).for_each(|shard| self.scratch.lock(shard).trim());
         let lines = self.workers.iter_mut();
@@ -401,7 +393,7 @@ where
     }
 
     fn is_trimmed(&self) -> bool {
-        self.trimmed && !self.table.has_removed()
+        self.trimmed && !self.store.has_removed()
     }
 }
 
@@ -412,11 +404,7 @@ impl<I> Drop for WorkerQueue<I> {
     }
 }
 
-impl<K, V, S, M: Kind> fmt::Debug for Collector<K, V, S, M>
-where
-    K: Eq + Send + 'static,
-    V: Send + 'static,
-{
+impl<K, V, S, E> fmt::Debug for Collector<K, V, S, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Collector")
             .field("partitions", &self.partitions)

@@ -1,24 +1,25 @@
 //! What is counted of one shard of one side.
 
-use crate::sync::Owned;
+use crate::sync::Ordering::Release;
+use crate::sync::{OwnedCounter, order};
 
 /// Changed only by whoever has the lock of the shard; read by anybody without.
 #[derive(Debug, Default)]
 pub(crate) struct ShardCounts {
     /// Entries ever begun.
-    begun: Owned,
+    begun: OwnedCounter,
     /// Updates ever merged into one.
-    merged: Owned,
+    merged: OwnedCounter,
     /// Entries ever removed.
-    removed: Owned,
+    removed: OwnedCounter,
     /// Entries that the shard holds.
-    waiting: Owned,
+    waiting: OwnedCounter,
     /// Credits leased and unused.
-    credits: Owned,
+    credits: OwnedCounter,
     /// How many the last lease brought.
-    last_lease: Owned,
+    last_lease: OwnedCounter,
     /// Not 0: some entry has a version.
-    versioned: Owned,
+    versioned: OwnedCounter,
 }
 
 /// Under the lock.
@@ -43,7 +44,8 @@ impl ShardCounts {
     pub(crate) fn begin(&self, versioned: bool) {
         self.credits.sub(1);
         self.waiting.add(1);
-        self.begun.add(1);
+        // Release: pairs with the fence of `Counters::snapshot`.
+        self.begun.publish(1, order("map: begun", Release));
         self.note_version(versioned);
     }
 

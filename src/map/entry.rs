@@ -20,7 +20,7 @@ pub struct Entry<K, V> {
     pub value: V,
     /// The newest version that was put with [`put_newer`](crate::Map::put_newer), if any.
     pub version: Option<u64>,
-    /// How many accepted updates were merged into this entry: 0 if it was put once.
+    /// How many accepted updates made this entry what it is: 1 if it was put once.
     pub updates: u64,
 }
 
@@ -86,45 +86,23 @@ pub enum Put {
     Stale,
 }
 
-/// What a [`Map`](crate::Map) hands to its sink: [`Entries`] or [`Changes`]. Nobody else can
-/// implement it.
-pub trait Kind: sealed::Sealed + Send + Sync + 'static {
-    /// An item of its batches.
-    type Item<K: Send + 'static, V: Send + 'static>: Send + 'static;
+/// An item of the batches of a map: an [`Entry`] of a [`Map`](crate::Map), or a [`Change`] of a
+/// [`Mirror`](crate::Mirror). Nobody else can implement it.
+pub trait MapItem<K, V>: sealed::Sealed + Send + 'static {
+    /// `value` is `None` where the key was removed, which only a mirror holds.
     #[doc(hidden)]
-    fn item<K: Send + 'static, V: Send + 'static>(
-        key: K,
-        value: Option<V>,
-        version: Option<u64>,
-        updates: u64,
-    ) -> Self::Item<K, V>;
+    fn from_parts(key: K, value: Option<V>, version: Option<u64>, updates: u64) -> Self;
 }
-
-/// The kind of a map whose sink gets each [`Entry`]; what is removed before it is sent was never
-/// there.
-#[derive(Debug)]
-pub enum Entries {}
-
-/// The kind of a map whose sink gets each [`Change`]: removals too. See [`Mirror`](crate::Mirror).
-#[derive(Debug)]
-pub enum Changes {}
 
 mod sealed {
     pub trait Sealed {}
-    impl Sealed for super::Entries {}
-    impl Sealed for super::Changes {}
+    impl<K, V> Sealed for super::Entry<K, V> {}
+    impl<K, V> Sealed for super::Change<K, V> {}
 }
 
-impl Kind for Entries {
-    type Item<K: Send + 'static, V: Send + 'static> = Entry<K, V>;
-
-    fn item<K: Send + 'static, V: Send + 'static>(
-        key: K,
-        value: Option<V>,
-        version: Option<u64>,
-        updates: u64,
-    ) -> Entry<K, V> {
-        Entry {
+impl<K: Send + 'static, V: Send + 'static> MapItem<K, V> for Entry<K, V> {
+    fn from_parts(key: K, value: Option<V>, version: Option<u64>, updates: u64) -> Self {
+        Self {
             key,
             value: value.expect("only a mirror holds removals"),
             version,
@@ -133,23 +111,11 @@ impl Kind for Entries {
     }
 }
 
-impl Kind for Changes {
-    type Item<K: Send + 'static, V: Send + 'static> = Change<K, V>;
-
-    fn item<K: Send + 'static, V: Send + 'static>(
-        key: K,
-        value: Option<V>,
-        version: Option<u64>,
-        updates: u64,
-    ) -> Change<K, V> {
+impl<K: Send + 'static, V: Send + 'static> MapItem<K, V> for Change<K, V> {
+    fn from_parts(key: K, value: Option<V>, version: Option<u64>, updates: u64) -> Self {
         match value {
-            None => Change::Remove { key },
-            Some(value) => Change::Put(Entry {
-                key,
-                value,
-                version,
-                updates,
-            }),
+            None => Self::Remove { key },
+            Some(_) => Self::Put(Entry::from_parts(key, value, version, updates)),
         }
     }
 }

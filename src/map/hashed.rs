@@ -10,11 +10,13 @@ pub(crate) struct Hashed<K> {
     pub(crate) key: K,
 }
 
-impl<K: Eq> Hashed<K> {
+impl<K> Hashed<K> {
     pub(crate) fn new(hash: u64, key: K) -> Self {
         Self { hash, key }
     }
+}
 
+impl<K: Eq> Hashed<K> {
     /// Whether it is this key.
     #[inline(always)]
     pub(crate) fn is<Q: Eq + ?Sized>(&self, hash: u64, key: &Q) -> bool

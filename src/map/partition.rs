@@ -31,7 +31,7 @@ use super::shards::{ShardGuard, Shards};
 use super::slot::Slot;
 use crate::sync::{AtomicBool, AtomicUsize, Sealed, broken, order};
 
-pub(crate) struct Partition<K: Eq, V> {
+pub(crate) struct Partition<K, V> {
     /// Which side is the active one.
     active: AtomicUsize,
     sides: [Side<K, V>; 2],
@@ -42,7 +42,7 @@ pub(crate) struct Partition<K: Eq, V> {
     behind: AtomicBool,
 }
 
-struct Side<K: Eq, V> {
+struct Side<K, V> {
     shards: Shards<K, Slot<V>>,
     /// One for each shard, under its lock.
     counts: Box<[CachePadded<ShardCounts>]>,
@@ -67,7 +67,7 @@ pub(crate) struct ShardId {
 #[derive(Debug)]
 pub(crate) struct Contended;
 
-impl<K: Eq, V> Partition<K, V> {
+impl<K, V> Partition<K, V> {
     pub(crate) fn new(shards: usize) -> Self {
         let side = || Side {
             shards: Shards::new(shards),
@@ -118,6 +118,25 @@ impl<K: Eq, V> Partition<K, V> {
         self.active.load(order("map: active read relaxed", Acquire)) == side
     }
 
+    /// Waits for everybody who locked before now. Whoever enters from now on sees what was
+    /// stored before.
+    pub(crate) fn synchronize(&self) {
+        for side in &self.sides {
+            for index in 0..side.shards.amount() {
+                drop(side.shards.lock(index));
+            }
+        }
+    }
+
+    /// All counts, of both sides.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = &ShardCounts> {
+        let sides = self.sides.iter();
+        sides.flat_map(|side| side.counts.iter().map(|counts| &**counts))
+    }
+}
+
+/// The look-ups.
+impl<K: Eq, V> Partition<K, V> {
     /// The version of a key behind the active side, of which a shard is locked.
     pub(crate) fn version_in_flight(
         &self,
@@ -182,26 +201,10 @@ impl<K: Eq, V> Partition<K, V> {
             None => Ok(None),
         }
     }
-
-    /// Waits for everybody who locked before now. Whoever enters from now on sees what was
-    /// stored before.
-    pub(crate) fn synchronize(&self) {
-        for side in &self.sides {
-            for index in 0..side.shards.amount() {
-                drop(side.shards.lock(index));
-            }
-        }
-    }
-
-    /// All counts, of both sides.
-    pub(crate) fn counts(&self) -> impl Iterator<Item = &ShardCounts> {
-        let sides = self.sides.iter();
-        sides.flat_map(|side| side.counts.iter().map(|counts| &**counts))
-    }
 }
 
 /// The flusher's side.
-impl<K: Eq, V> Partition<K, V> {
+impl<K, V> Partition<K, V> {
     /// About how many entries the active side holds; never fewer than are visible.
     pub(crate) fn waiting(&self, active: usize) -> usize {
         let counts = self.sides[active].counts.iter();
@@ -307,7 +310,7 @@ impl<K: Eq, V> Partition<K, V> {
     }
 }
 
-impl<K: Eq, V> std::fmt::Debug for Partition<K, V> {
+impl<K, V> std::fmt::Debug for Partition<K, V> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Partition").finish_non_exhaustive()
     }

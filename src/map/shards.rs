@@ -1,11 +1,18 @@
-//! The small face of a `DashMap` that the protocol of `partition` needs: tables under locks, chosen
-//! by hash. Its twin for the models is a list under loom's mutex, also where readers could share.
+//! The part of `DashMap` that the protocol of `partition` needs: tables under locks, chosen by hash.
+//!
+//! Its raw API exchanges a whole table in one step, which a swap leans on. Models run a stand-in,
+//! `loom_tests/shards.rs`: lists under loom's mutex.
 
-pub(crate) use imp::{ShardGuard, Shards};
+#[cfg(all(test, swaplane_loom))]
+pub(crate) use crate::loom_tests::shards::{ShardGuard, Shards};
 
 #[cfg(not(all(test, swaplane_loom)))]
-mod imp {
+pub(crate) use self::dash::{ShardGuard, Shards};
+
+#[cfg(not(all(test, swaplane_loom)))]
+mod dash {
     use std::fmt;
+    use std::hash::{Hash, Hasher};
 
     use dashmap::{DashMap, RwLockWriteGuard, SharedValue};
     use hashbrown::raw::RawTable;
@@ -13,17 +20,36 @@ mod imp {
     use crate::map::hashed::{Hashed, PassThrough};
     use crate::panic::{catch, drop_both};
 
-    type Store<K, H> = RawTable<(Hashed<K>, SharedValue<H>)>;
+    /// One table under a lock for each shard.
+    pub(crate) struct Shards<K, V>(DashMap<TableKey<K>, V, PassThrough>);
 
-    pub(crate) struct Shards<K: Eq, H>(DashMap<Hashed<K>, H, PassThrough>);
+    /// A locked shard. The lock is always the exclusive one: readers that share a lock of `DashMap`
+    /// overtake a waiting writer, for ever if they keep coming.
+    pub(crate) struct ShardGuard<'a, K, V>(RwLockWriteGuard<'a, Table<K, V>>);
 
-    /// The lock of one shard. Always the exclusive one: those who share a lock of `DashMap`'s pass by
-    /// whoever waits to have it alone, for ever if they keep coming.
-    pub(crate) struct ShardGuard<'a, K, H>(RwLockWriteGuard<'a, Store<K, H>>);
+    type Table<K, V> = RawTable<(TableKey<K>, SharedValue<V>)>;
 
-    impl<K: Eq, H> Shards<K, H> {
+    /// A key as `DashMap` holds it. Every look-up brings its own comparison, so neither a table nor
+    /// a type that holds one needs the user's `Eq`.
+    struct TableKey<K>(Hashed<K>);
+
+    impl<K> PartialEq for TableKey<K> {
+        fn eq(&self, _: &Self) -> bool {
+            unreachable!("a look-up brings its own comparison")
+        }
+    }
+
+    impl<K> Eq for TableKey<K> {}
+
+    impl<K> Hash for TableKey<K> {
+        fn hash<H: Hasher>(&self, state: &mut H) {
+            self.0.hash(state);
+        }
+    }
+
+    impl<K, V> Shards<K, V> {
         /// # Panics
-        /// If `amount` is not a power of two of at least 2, which the builder has seen to.
+        /// If `amount` is not a power of two of at least 2, which the builder checks.
         pub(crate) fn new(amount: usize) -> Self {
             let hasher = PassThrough::default();
             Self(DashMap::with_hasher_and_shard_amount(hasher, amount))
@@ -40,179 +66,91 @@ mod imp {
         }
 
         #[inline(always)]
-        pub(crate) fn lock(&self, index: usize) -> ShardGuard<'_, K, H> {
+        pub(crate) fn lock(&self, index: usize) -> ShardGuard<'_, K, V> {
             ShardGuard(self.0.shards()[index].write())
         }
 
-        /// `None` if somebody else has it.
-        pub(crate) fn try_lock(&self, index: usize) -> Option<ShardGuard<'_, K, H>> {
+        /// Returns `None` if the shard is locked.
+        pub(crate) fn try_lock(&self, index: usize) -> Option<ShardGuard<'_, K, V>> {
             self.0.shards()[index].try_write().map(ShardGuard)
         }
 
-        /// Shows everything, each shard locked for reading meanwhile.
-        pub(crate) fn for_each(&self, mut f: impl FnMut(&Hashed<K>, &H)) {
+        /// Shows everything. Each shard is locked for reading meanwhile.
+        pub(crate) fn for_each(&self, mut f: impl FnMut(&Hashed<K>, &V)) {
             for entry in &self.0 {
-                f(entry.key(), entry.value());
+                f(&entry.key().0, entry.value());
             }
         }
     }
 
-    impl<K: Eq, H> Drop for Shards<K, H> {
+    impl<K, V> Drop for Shards<K, V> {
         /// Keys and values whose `Drop` panics take no others with them.
         fn drop(&mut self) {
-            if !std::mem::needs_drop::<(K, H)>() {
+            if !std::mem::needs_drop::<(K, V)>() {
                 return;
             }
             for index in 0..self.amount() {
-                for (key, held) in self.lock(index).drain() {
-                    catch("the drop of an entry", || drop_both(held, key));
+                for (key, value) in self.lock(index).drain() {
+                    catch("the drop of an entry", || drop_both(value, key));
                 }
             }
         }
     }
 
-    impl<K: Eq, H> ShardGuard<'_, K, H> {
+    impl<K, V> ShardGuard<'_, K, V> {
         #[inline(always)]
         pub(crate) fn get_mut(
             &mut self,
             hash: u64,
             mut is: impl FnMut(&Hashed<K>) -> bool,
-        ) -> Option<&mut H> {
-            let slot = self.0.get_mut(hash, |(key, _)| is(key));
-            slot.map(|(_, held)| held.get_mut())
+        ) -> Option<&mut V> {
+            let found = self.0.get_mut(hash, |(key, _)| is(&key.0));
+            found.map(|(_, value)| value.get_mut())
         }
 
         #[inline(always)]
-        pub(crate) fn get(&self, hash: u64, mut is: impl FnMut(&Hashed<K>) -> bool) -> Option<&H> {
-            let slot = self.0.get(hash, |(key, _)| is(key));
-            slot.map(|(_, held)| held.get())
+        pub(crate) fn get(&self, hash: u64, mut is: impl FnMut(&Hashed<K>) -> bool) -> Option<&V> {
+            let found = self.0.get(hash, |(key, _)| is(&key.0));
+            found.map(|(_, value)| value.get())
         }
 
         /// The key must not be there.
         #[inline(always)]
-        pub(crate) fn insert(&mut self, key: Hashed<K>, held: H) {
-            let (hash, held) = (key.hash, SharedValue::new(held));
-            self.0.insert(hash, (key, held), |(key, _)| key.hash);
+        pub(crate) fn insert(&mut self, key: Hashed<K>, value: V) {
+            let hash = key.hash;
+            let entry = (TableKey(key), SharedValue::new(value));
+            self.0.insert(hash, entry, |(key, _)| key.0.hash);
         }
 
         pub(crate) fn remove(
             &mut self,
             hash: u64,
             mut is: impl FnMut(&Hashed<K>) -> bool,
-        ) -> Option<(Hashed<K>, H)> {
-            let slot = self.0.remove_entry(hash, |(key, _)| is(key));
-            slot.map(|(key, held)| (key, held.into_inner()))
+        ) -> Option<(Hashed<K>, V)> {
+            let removed = self.0.remove_entry(hash, |(key, _)| is(&key.0));
+            removed.map(|(key, value)| (key.0, value.into_inner()))
         }
 
-        /// Exchanges the tables, in no time.
-        pub(crate) fn exchange(&mut self, other: &mut ShardGuard<'_, K, H>) {
+        /// Exchanges the tables of two shards, whatever they hold, in one step.
+        pub(crate) fn exchange(&mut self, other: &mut ShardGuard<'_, K, V>) {
             std::mem::swap(&mut *self.0, &mut *other.0);
         }
 
         /// Takes everything out, and keeps the memory.
-        pub(crate) fn drain(&mut self) -> impl Iterator<Item = (Hashed<K>, H)> {
-            let slots = self.0.drain();
-            slots.map(|(key, held)| (key, held.into_inner()))
+        pub(crate) fn drain(&mut self) -> impl Iterator<Item = (Hashed<K>, V)> {
+            let entries = self.0.drain();
+            entries.map(|(key, value)| (key.0, value.into_inner()))
         }
 
         /// Frees the memory of a table that is empty.
         pub(crate) fn trim(&mut self) {
             if self.0.is_empty() {
-                *self.0 = Store::new();
+                *self.0 = Table::new();
             }
         }
     }
 
-    impl<K: Eq, H> fmt::Debug for Shards<K, H> {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.debug_struct("Shards").finish_non_exhaustive()
-        }
-    }
-}
-
-#[cfg(all(test, swaplane_loom))]
-mod imp {
-    use std::fmt;
-
-    use crate::map::hashed::Hashed;
-    use crate::sync::{Mutex, MutexGuard};
-
-    type Store<K, H> = Vec<(Hashed<K>, H)>;
-
-    pub(crate) struct Shards<K: Eq, H>(Vec<Mutex<Store<K, H>>>);
-
-    pub(crate) struct ShardGuard<'a, K, H>(MutexGuard<'a, Store<K, H>>);
-
-    impl<K: Eq, H> Shards<K, H> {
-        pub(crate) fn new(amount: usize) -> Self {
-            Self((0..amount).map(|_| Mutex::new(Vec::new())).collect())
-        }
-
-        pub(crate) fn amount(&self) -> usize {
-            self.0.len()
-        }
-
-        pub(crate) fn index(&self, hash: u64) -> usize {
-            hash as usize % self.0.len()
-        }
-
-        pub(crate) fn lock(&self, index: usize) -> ShardGuard<'_, K, H> {
-            ShardGuard(self.0[index].lock())
-        }
-
-        pub(crate) fn try_lock(&self, index: usize) -> Option<ShardGuard<'_, K, H>> {
-            self.0[index].try_lock().map(ShardGuard)
-        }
-
-        pub(crate) fn for_each(&self, mut f: impl FnMut(&Hashed<K>, &H)) {
-            for shard in &self.0 {
-                shard.lock().iter().for_each(|(key, held)| f(key, held));
-            }
-        }
-    }
-
-    impl<K: Eq, H> ShardGuard<'_, K, H> {
-        pub(crate) fn get_mut(
-            &mut self,
-            _hash: u64,
-            mut is: impl FnMut(&Hashed<K>) -> bool,
-        ) -> Option<&mut H> {
-            let slot = self.0.iter_mut().find(|(key, _)| is(key));
-            slot.map(|(_, held)| held)
-        }
-
-        pub(crate) fn get(&self, _hash: u64, mut is: impl FnMut(&Hashed<K>) -> bool) -> Option<&H> {
-            let slot = self.0.iter().find(|(key, _)| is(key));
-            slot.map(|(_, held)| held)
-        }
-
-        pub(crate) fn insert(&mut self, key: Hashed<K>, held: H) {
-            self.0.push((key, held));
-        }
-
-        pub(crate) fn remove(
-            &mut self,
-            _hash: u64,
-            mut is: impl FnMut(&Hashed<K>) -> bool,
-        ) -> Option<(Hashed<K>, H)> {
-            let index = self.0.iter().position(|(key, _)| is(key))?;
-            Some(self.0.swap_remove(index))
-        }
-
-        pub(crate) fn exchange(&mut self, other: &mut ShardGuard<'_, K, H>) {
-            std::mem::swap(&mut *self.0, &mut *other.0);
-        }
-
-        pub(crate) fn drain(&mut self) -> impl Iterator<Item = (Hashed<K>, H)> {
-            self.0.drain(..)
-        }
-
-        pub(crate) fn trim(&mut self) {
-            self.0.shrink_to_fit();
-        }
-    }
-
-    impl<K: Eq, H> fmt::Debug for Shards<K, H> {
+    impl<K, V> fmt::Debug for Shards<K, V> {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.debug_struct("Shards").finish_non_exhaustive()
         }

@@ -130,9 +130,9 @@ impl EntryMeta {
         (self.marks.get() & VERSIONED != 0).then_some(self.version)
     }
 
-    /// How many were merged into the entry.
+    /// How many updates made the entry what it is: at least 1.
     pub(crate) fn updates(&self) -> u64 {
-        self.marks.get() / UPDATE - 1
+        self.marks.get() / UPDATE
     }
 }
 
@@ -143,14 +143,14 @@ mod tests {
     #[test]
     fn the_past_keeps_the_last_version_and_counts() {
         let mut meta = EntryMeta::new(None);
-        assert_eq!((meta.version(), meta.updates()), (None, 0));
-        meta.update(None);
         assert_eq!((meta.version(), meta.updates()), (None, 1));
+        meta.update(None);
+        assert_eq!((meta.version(), meta.updates()), (None, 2));
         meta.update(Some(0));
-        assert_eq!((meta.version(), meta.updates()), (Some(0), 2));
+        assert_eq!((meta.version(), meta.updates()), (Some(0), 3));
         meta.update(Some(u64::MAX));
         meta.update(None);
-        assert_eq!((meta.version(), meta.updates()), (Some(u64::MAX), 4));
+        assert_eq!((meta.version(), meta.updates()), (Some(u64::MAX), 5));
         assert_eq!(EntryMeta::new(Some(7)).version(), Some(7));
     }
 

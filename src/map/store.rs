@@ -1,6 +1,6 @@
 //! All partitions of a map: where a key belongs, and what an update does.
 
-use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::Ordering::Relaxed;
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
@@ -9,19 +9,18 @@ use std::marker::PhantomData;
 use crossbeam_utils::CachePadded;
 
 use super::collect::Collector;
-use super::entry::Kind;
+use super::entry::MapItem;
 use super::hashed::Hashed;
 use super::partition::Partition;
 use super::slot::{EntryMeta, Slot};
 use super::versions::DeliveredVersions;
 use crate::capacity::{Capacity, Shape};
-use crate::error::Refused;
+use crate::error::RefusalReason;
 use crate::hash;
 use crate::panic::{drop_before, drop_both};
-use crate::source::Source;
+use crate::source::{Admission, Source};
 use crate::stats::Intake;
-use crate::sync::Arc;
-use crate::sync::{AtomicBool, AtomicUsize, Backoff, broken};
+use crate::sync::{Arc, AtomicBool, AtomicUsize, Backoff, broken};
 
 /// Updates are refused.
 const CLOSED: usize = 1;
@@ -29,12 +28,10 @@ const CLOSED: usize = 1;
 const PARKED: usize = 1 << 1;
 
 /// Everything that an update touches.
-pub(crate) struct Store<K: Eq, V, S, M> {
-    list: Box<[CachePadded<Partition<K, V>>]>,
+pub(crate) struct Store<K, V, S, E> {
+    partitions: Box<[CachePadded<Partition<K, V>>]>,
     hasher: S,
     flags: AtomicUsize,
-    /// Everybody who could pass by CLOSED has left.
-    sealed: AtomicBool,
     /// Something was removed since memory was last freed.
     removed_since_trim: AtomicBool,
     /// How many shards may hold leased credits.
@@ -44,7 +41,8 @@ pub(crate) struct Store<K: Eq, V, S, M> {
     /// Makes what is swapped out readable.
     copy: Option<fn(&V) -> V>,
     capacity: Capacity,
-    kind: PhantomData<fn() -> M>,
+    /// What the batches of this map consist of.
+    item: PhantomData<fn() -> E>,
 }
 
 /// What a map has beside its shape.
@@ -75,9 +73,9 @@ impl<K, C, R> Updated<K, C, R> {
     }
 }
 
-type Outcome<K, C, R> = Result<Updated<K, C, R>, (Refused, K, C)>;
+type Outcome<K, C, R> = Result<Updated<K, C, R>, (RefusalReason, K, C)>;
 
-impl<K, V, S, M> Store<K, V, S, M>
+impl<K, V, S, E> Store<K, V, S, E>
 where
     K: Eq + Hash,
     S: BuildHasher,
@@ -90,12 +88,11 @@ where
             copy,
         } = traits;
         Self {
-            list: (0..shape.partitions)
+            partitions: (0..shape.partitions)
                 .map(|_| CachePadded::new(Partition::new(shards)))
                 .collect(),
             hasher,
             flags: AtomicUsize::new(0),
-            sealed: AtomicBool::new(false),
             removed_since_trim: AtomicBool::new(false),
             holders: shape.partitions * shards,
             shards,
@@ -103,13 +100,13 @@ where
                 .then(|| DeliveredVersions::new(remember_versions)),
             copy,
             capacity: Capacity::new(shape),
-            kind: PhantomData,
+            item: PhantomData,
         }
     }
 
     fn locate<Q: Hash + ?Sized>(&self, key: &Q) -> (u64, usize) {
         let hash = hash::hash(&self.hasher, key);
-        (hash, hash::partition(hash, self.list.len()))
+        (hash, hash::partition(hash, self.partitions.len()))
     }
 
     /// Brings `update` into the entry of a key: `merge` into one that is held, or `begin` one. With a
@@ -125,7 +122,7 @@ where
     ) -> Outcome<K, C, R> {
         // Before any lock: this is code of the user's.
         let (hash, index) = self.locate(&key);
-        let partition = &*self.list[index];
+        let partition = &*self.partitions[index];
         let key = Hashed::new(hash, key);
         let backoff = Backoff::new();
         loop {
@@ -134,7 +131,7 @@ where
             let flags = self.flags.load(Relaxed);
             if flags & CLOSED != 0 && !broken("map: closed ignored") {
                 drop(locked);
-                return Err((Refused::Closed, key.key, update));
+                return Err((RefusalReason::Closed, key.key, update));
             }
             let shard_id = locked.shard_id;
             let held = locked.shard.get_mut(hash, |other| *other == key);
@@ -171,7 +168,7 @@ where
                 if lease == 0 {
                     drop(locked);
                     self.capacity.request_room();
-                    return Err((Refused::Full, key.key, update));
+                    return Err((RefusalReason::Full, key.key, update));
                 }
             }
             let held = Slot::new(begin(update), EntryMeta::new(version));
@@ -197,7 +194,7 @@ where
         Q: Eq + Hash + ?Sized,
     {
         let (hash, index) = self.locate(key);
-        let mut locked = self.list[index].enter(hash);
+        let mut locked = self.partitions[index].enter(hash);
         let (key, held) = locked.shard.remove(hash, |other| other.is(hash, key))?;
         locked.counts.remove();
         drop(locked);
@@ -216,7 +213,7 @@ where
         Q: Eq + Hash + ?Sized,
     {
         let (hash, index) = self.locate(key);
-        let partition = &*self.list[index];
+        let partition = &*self.partitions[index];
         let look = |held: &Slot<V>| held.value().map(&look);
         let backoff = Backoff::new();
         loop {
@@ -228,35 +225,37 @@ where
     }
 }
 
-/// The account, and the end.
-impl<K: Eq, V, S, M> Store<K, V, S, M> {
-    pub(crate) fn capacity(&self) -> &Capacity {
+impl<K, V, S, E> Admission for Store<K, V, S, E> {
+    fn capacity(&self) -> &Capacity {
         &self.capacity
     }
 
-    /// Refuses updates from now on; whether this call was the first.
-    pub(crate) fn close(&self) -> bool {
+    fn close(&self) -> bool {
+        // Relaxed, as every access to the flags. An update reads them under the lock of its shard. So
+        // it sees what was raised before that lock was last taken by whoever raised it, in
+        // `synchronize`, or by whoever had seen it raised, in `Collector::take_rest`.
         let before = self.flags.fetch_or(CLOSED, Relaxed);
         if !broken("map: closed without synchronizing") {
-            self.list
+            self.partitions
                 .iter()
                 .for_each(|partition| partition.synchronize());
         }
-        // Release: pairs with the Acquire of `is_sealed`.
-        self.sealed.store(true, Release);
         self.capacity.credits.close();
         before & CLOSED == 0
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
+    fn is_closed(&self) -> bool {
         self.flags.load(Relaxed) & CLOSED != 0
     }
 
-    /// What was ever accepted, and what of it no batch will have.
-    pub(crate) fn intake(&self) -> Intake {
+    fn intake(&self) -> Intake {
         let mut intake = Intake::default();
-        let counts = || self.list.iter().flat_map(|partition| partition.counts());
-        // What is accepted before what has become of it: so no difference is ever negative.
+        let counts = || {
+            self.partitions
+                .iter()
+                .flat_map(|partition| partition.counts())
+        };
+        // What was accepted before what became of it: so no difference is ever negative.
         for counts in counts() {
             intake.accepted += counts.begun();
         }
@@ -270,13 +269,13 @@ impl<K: Eq, V, S, M> Store<K, V, S, M> {
 }
 
 /// The flusher's side.
-impl<K: Eq, V, S, M> Store<K, V, S, M> {
-    pub(crate) fn partitions(&self) -> usize {
-        self.list.len()
+impl<K, V, S, E> Store<K, V, S, E> {
+    pub(crate) fn partition_count(&self) -> usize {
+        self.partitions.len()
     }
 
     pub(crate) fn partition(&self, index: usize) -> &Partition<K, V> {
-        &self.list[index]
+        &self.partitions[index]
     }
 
     /// How many shards a side has.
@@ -309,48 +308,27 @@ impl<K: Eq, V, S, M> Store<K, V, S, M> {
     pub(crate) fn note_trim(&self) {
         self.removed_since_trim.store(false, Relaxed);
     }
-
-    /// Whether nobody can enter any more.
-    pub(crate) fn is_sealed(&self) -> bool {
-        self.sealed.load(Acquire)
-    }
 }
 
-impl<K, V, S, M> Source for Store<K, V, S, M>
+impl<K, V, S, E> Source for Store<K, V, S, E>
 where
     K: Eq + Hash + Clone + Send + Sync + 'static,
     V: Send + Sync + 'static,
     S: BuildHasher + Send + Sync + 'static,
-    M: Kind,
+    E: MapItem<K, V>,
 {
-    type Item = M::Item<K, V>;
-    type Collector = Collector<K, V, S, M>;
+    type Item = E;
+    type Collector = Collector<K, V, S, E>;
 
     fn collector(of: &Arc<Self>) -> Self::Collector {
         Collector::new(of.clone())
     }
-
-    fn capacity(&self) -> &Capacity {
-        self.capacity()
-    }
-
-    fn close(&self) -> bool {
-        self.close()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.is_closed()
-    }
-
-    fn intake(&self) -> Intake {
-        self.intake()
-    }
 }
 
-impl<K: Eq, V, S, M> fmt::Debug for Store<K, V, S, M> {
+impl<K, V, S, E> fmt::Debug for Store<K, V, S, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store")
-            .field("partitions", &self.list.len())
+            .field("partitions", &self.partitions.len())
             .field("capacity", &self.capacity)
             .finish_non_exhaustive()
     }

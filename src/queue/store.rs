@@ -32,7 +32,7 @@ use super::threads::{Ended, ThreadIndex};
 use crate::capacity::{Capacity, Shape};
 use crate::error::PushError;
 use crate::hash::{self, RandomState};
-use crate::source::Source;
+use crate::source::{Admission, Source};
 use crate::stats::Intake;
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{Arc, AtomicUsize, OnceLock, broken};
@@ -272,7 +272,9 @@ impl<T: Send + 'static> Source for Store<T> {
     fn collector(of: &Arc<Self>) -> Collector<T> {
         Collector::new(of.clone())
     }
+}
 
+impl<T> Admission for Store<T> {
     fn capacity(&self) -> &Capacity {
         &self.capacity
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::push_all;
-use crate::error::{PushAllError, PushError};
+use crate::error::{PushAllError, PushError, ReserveError};
 use crate::queue::Queue;
 use crate::queue::lane::LaneWriter;
 use crate::queue::store::Credit;
@@ -25,7 +25,7 @@ use crate::queue::store::Credit;
 /// # }
 /// ```
 #[must_use = "a writer that is dropped has pushed nothing"]
-pub struct Writer<T: Send + 'static> {
+pub struct Writer<T> {
     pub(super) lane: LaneWriter<T>,
     pub(super) partition: usize,
     pub(super) queue: Queue<T>,
@@ -92,13 +92,13 @@ impl<T: Send + 'static> Writer<T> {
     }
 }
 
-impl<T: Send + 'static> Drop for Writer<T> {
+impl<T> Drop for Writer<T> {
     fn drop(&mut self) {
         self.queue.store().retire(&self.lane, self.partition);
     }
 }
 
-impl<T: Send + 'static> fmt::Debug for Writer<T> {
+impl<T> fmt::Debug for Writer<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Writer")
             .field("queue", &self.queue.name())
@@ -121,9 +121,21 @@ impl<T: Send + 'static> fmt::Debug for Writer<T> {
 /// # }
 /// ```
 #[must_use = "a permit that is dropped gives its room back"]
-pub struct Permit<T: Send + 'static> {
-    pub(super) queue: Queue<T>,
-    pub(super) spent: bool,
+pub struct Permit<T> {
+    queue: Queue<T>,
+    spent: bool,
+}
+
+impl<T> Permit<T> {
+    pub(super) async fn reserve(queue: &Queue<T>) -> Result<Self, ReserveError> {
+        if !queue.store().capacity.reserve().await {
+            return Err(ReserveError::Closed);
+        }
+        Ok(Self {
+            queue: queue.clone(),
+            spent: false,
+        })
+    }
 }
 
 impl<T: Send + 'static> Permit<T> {
@@ -149,7 +161,7 @@ impl<T: Send + 'static> Permit<T> {
     }
 }
 
-impl<T: Send + 'static> Drop for Permit<T> {
+impl<T> Drop for Permit<T> {
     fn drop(&mut self) {
         if !self.spent {
             self.queue.store().capacity.credits.give_back(1);
@@ -157,7 +169,7 @@ impl<T: Send + 'static> Drop for Permit<T> {
     }
 }
 
-impl<T: Send + 'static> fmt::Debug for Permit<T> {
+impl<T> fmt::Debug for Permit<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permit")
             .field("queue", &self.queue.name())

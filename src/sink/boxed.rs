@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-use super::{Hook, Sink, SinkError};
+use super::{Handled, Sink, SinkError};
 use crate::batch::Batch;
 
 /// A sink of whichever type, for where the type must not show: a field, a choice at run time.
@@ -29,7 +29,7 @@ type Boxed<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
 /// [`Sink`] with boxed futures, which a trait object can have.
 trait DynSink<T>: Send + Sync {
     fn send(&self, batch: Batch<T>) -> Boxed<'_, Result<(), SinkError>>;
-    fn drain(&self, rest: Batch<T>) -> Boxed<'_, Hook>;
+    fn drain(&self, rest: Batch<T>) -> Boxed<'_, Handled>;
 }
 
 impl<T: Send + 'static, S: Sink<T>> DynSink<T> for S {
@@ -37,7 +37,7 @@ impl<T: Send + 'static, S: Sink<T>> DynSink<T> for S {
         Box::pin(Sink::send(self, batch))
     }
 
-    fn drain(&self, rest: Batch<T>) -> Boxed<'_, Hook> {
+    fn drain(&self, rest: Batch<T>) -> Boxed<'_, Handled> {
         Box::pin(Sink::drain(self, rest))
     }
 }
@@ -68,7 +68,7 @@ impl<T: Send + 'static> Sink<T> for BoxSink<T> {
         self.0.send(batch)
     }
 
-    fn drain(&self, rest: Batch<T>) -> impl Future<Output = Hook> + Send {
+    fn drain(&self, rest: Batch<T>) -> impl Future<Output = Handled> + Send {
         self.0.drain(rest)
     }
 }

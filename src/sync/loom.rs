@@ -75,9 +75,9 @@ pub(crate) fn own_value(counter: &AtomicUsize) -> usize {
 /// With a read-modify-write, which does the same: loom remembers only the last access to an
 /// atomic, so of "I load, you load, you store" it misses that you could have come first.
 #[derive(Debug, Default)]
-pub(crate) struct Owned(AtomicUsize);
+pub(crate) struct OwnedCounter(AtomicUsize);
 
-impl Owned {
+impl OwnedCounter {
     pub(crate) fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
@@ -88,6 +88,10 @@ impl Owned {
 
     pub(crate) fn add(&self, n: usize) {
         self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn publish(&self, n: usize, order: Ordering) {
+        self.0.fetch_add(n, order);
     }
 
     pub(crate) fn sub(&self, n: usize) {

@@ -49,9 +49,9 @@ impl Exclusive {
 
 /// A counter that one thread at a time changes, and any may read: without a read-modify-write.
 #[derive(Debug, Default)]
-pub(crate) struct Owned(AtomicUsize);
+pub(crate) struct OwnedCounter(AtomicUsize);
 
-impl Owned {
+impl OwnedCounter {
     #[inline(always)]
     pub(crate) fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed)
@@ -65,6 +65,12 @@ impl Owned {
     #[inline(always)]
     pub(crate) fn add(&self, n: usize) {
         self.set(self.get().wrapping_add(n));
+    }
+
+    /// Adds with an ordering for whoever reads the counter.
+    #[inline(always)]
+    pub(crate) fn publish(&self, n: usize, order: Ordering) {
+        self.0.store(self.get().wrapping_add(n), order);
     }
 
     #[inline(always)]

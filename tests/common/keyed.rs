@@ -29,7 +29,7 @@ pub const fn removal(key: u64) -> Row {
         key,
         value: None,
         version: None,
-        updates: 0,
+        updates: 1,
     }
 }
 

@@ -73,13 +73,11 @@ pub const fn sequence_of(id: u64) -> usize {
 #[track_caller]
 pub fn assert_adds_up<T>(report: &ShutdownReport<T>) {
     let ends = report.delivered
-        + report.dead_lettered
-        + report.dropped
         + report.lost
         + report.coalesced
         + report.removed
         + report.returned.len() as u64
-        + report.returned_elsewhere;
+        + report.returned_to_other_callers;
     assert_eq!(report.accepted, ends, "the report does not add up");
 }
 
@@ -87,8 +85,6 @@ pub fn assert_adds_up<T>(report: &ShutdownReport<T>) {
 #[track_caller]
 pub fn assert_conserved(stats: &Stats) {
     let ends = stats.delivered
-        + stats.dead_lettered
-        + stats.dropped
         + stats.returned
         + stats.lost
         + stats.coalesced

@@ -93,7 +93,11 @@ impl Model {
             attempts: 0,
             batches: 0,
             free: Instant::now(),
-            limits: (script.batch, script.in_flight, script.remembers),
+            limits: (
+                script.batch.unwrap_or(usize::MAX),
+                script.in_flight,
+                script.remembers,
+            ),
         }
     }
 

@@ -24,7 +24,7 @@ pub(crate) enum Op {
 pub(crate) struct Script {
     pub(crate) mirror: bool,
     pub(crate) capacity: usize,
-    pub(crate) batch: usize,
+    pub(crate) batch: Option<usize>,
     pub(crate) delay: Duration,
     pub(crate) in_flight: usize,
     pub(crate) remembers: bool,
@@ -64,12 +64,12 @@ fn op() -> impl Strategy<Value = Op> {
 
 pub(crate) fn script() -> impl Strategy<Value = Script> {
     let sizes = prop_oneof![
-        Just((1, 1)),
-        Just((4, 3)),
-        Just((8, 1)),
-        Just((8, 3)),
-        Just((40, 30)),
-        Just((8, usize::MAX)),
+        Just((1, Some(1))),
+        Just((4, Some(3))),
+        Just((8, Some(1))),
+        Just((8, Some(3))),
+        Just((40, Some(30))),
+        Just((8, None)),
     ];
     let delay = prop_oneof![Just(Duration::ZERO), Just(ms(50)), Just(HOUR)];
     let ops = prop::collection::vec(op(), 1..60);

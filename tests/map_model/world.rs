@@ -4,9 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::Poll;
 
-use swaplane::{
-    Change, Changes, Entries, Entry, FlushError, Kind, Map, Mirror, PushError, Put, Refused,
-};
+use swaplane::{Change, Entry, FlushError, Map, MapItem, Mirror, PushError, Put, RefusalReason};
 use tokio::time::{Instant, advance};
 
 use crate::common::{
@@ -18,22 +16,22 @@ use crate::{Fixed, KEYS, TICK};
 
 /// A map or a mirror.
 pub(crate) trait Face {
-    type Kind: Kind;
+    type Item: MapItem<u64, u64>;
     const MIRROR: bool;
-    fn map(&self) -> &Map<u64, u64, Fixed, Self::Kind>;
-    fn remove(&self, key: u64) -> Result<Option<u64>, Refused>;
-    fn rows(items: &[<Self::Kind as Kind>::Item<u64, u64>]) -> Vec<Row>;
+    fn map(&self) -> &Map<u64, u64, Fixed, Self::Item>;
+    fn remove(&self, key: u64) -> Result<Option<u64>, RefusalReason>;
+    fn rows(items: &[Self::Item]) -> Vec<Row>;
 }
 
 impl Face for Map<u64, u64, Fixed> {
-    type Kind = Entries;
+    type Item = Entry<u64, u64>;
     const MIRROR: bool = false;
 
     fn map(&self) -> &Self {
         self
     }
 
-    fn remove(&self, key: u64) -> Result<Option<u64>, Refused> {
+    fn remove(&self, key: u64) -> Result<Option<u64>, RefusalReason> {
         Ok(Map::<u64, u64, Fixed>::remove(self, &key))
     }
 
@@ -43,14 +41,14 @@ impl Face for Map<u64, u64, Fixed> {
 }
 
 impl Face for Mirror<u64, u64, Fixed> {
-    type Kind = Changes;
+    type Item = Change<u64, u64>;
     const MIRROR: bool = true;
 
     fn map(&self) -> &Self {
         self
     }
 
-    fn remove(&self, key: u64) -> Result<Option<u64>, Refused> {
+    fn remove(&self, key: u64) -> Result<Option<u64>, RefusalReason> {
         Mirror::<u64, u64, Fixed>::remove(self, &key)
     }
 
@@ -192,7 +190,7 @@ impl<'a, F: Face> World<'a, F> {
             assert_eq!(before, Some(value));
         }
         if F::MIRROR {
-            assert!(said.is_ok() != self.closed || said == Err(Refused::Full));
+            assert!(said.is_ok() != self.closed || said == Err(RefusalReason::Full));
             let change = |held: &mut Row| held.value = None;
             let changed = self.update(key, said.is_ok(), removal(key), change);
             assert!(!changed || said == Ok(before), "what was held comes back");

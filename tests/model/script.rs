@@ -25,7 +25,7 @@ pub(crate) enum Op {
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
     pub(crate) capacity: usize,
-    pub(crate) batch: usize,
+    pub(crate) batch: Option<usize>,
     pub(crate) delay: Duration,
     pub(crate) ops: Vec<Op>,
     /// Never on a tick, so that it never coincides with the end of an attempt.
@@ -63,10 +63,10 @@ fn op() -> impl Strategy<Value = Op> {
 
 pub(crate) fn script() -> impl Strategy<Value = Script> {
     let settings = prop_oneof![
-        Just((1, 1)),
-        Just((4, 3)),
-        Just((8, 3)),
-        Just((8, usize::MAX))
+        Just((1, Some(1))),
+        Just((4, Some(3))),
+        Just((8, Some(3))),
+        Just((8, None))
     ];
     let delay = prop_oneof![Just(Duration::ZERO), Just(ms(50)), Just(HOUR)];
     let ops = prop::collection::vec(op(), 1..50);

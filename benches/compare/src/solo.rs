@@ -201,7 +201,7 @@ impl<T: Send + 'static> In<T> for ByKey {
 
 impl<T: Item, P: In<T>> Ours<T, P> {
     /// Nothing leaves unless it is collected, by batches of this size.
-    pub fn new(push: P, batch: usize) -> Self {
+    pub fn new(push: P, batch: impl Into<Option<usize>>) -> Self {
         let runtime = runtime::Builder::new_current_thread()
             .enable_time()
             .build()

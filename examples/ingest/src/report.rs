@@ -43,18 +43,14 @@ impl Report {
         if let Some(Why::SinkFailed(error)) = &self.stopped {
             eprintln!("error: the database refused a batch: {error}");
         }
-        let ShutdownReport {
-            lost,
-            dropped,
-            dead_lettered,
-            ..
-        } = self.shutdown;
-        let returned = self.shutdown.returned.len() as u64 + self.shutdown.returned_elsewhere;
+        let lost = self.shutdown.lost;
+        let returned =
+            self.shutdown.returned.len() as u64 + self.shutdown.returned_to_other_callers;
         if !self.shutdown.is_complete() {
             eprintln!(
                 "error: not all rows were written: {} returned, {} lost",
                 grouped(returned),
-                grouped(lost + dropped + dead_lettered),
+                grouped(lost),
             );
         }
         if self.tally.lines != self.rows {

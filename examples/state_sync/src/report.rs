@@ -81,16 +81,14 @@ impl Report {
     fn incomplete(&self) -> String {
         let ShutdownReport {
             lost,
-            dropped,
-            dead_lettered,
-            returned_elsewhere,
+            returned_to_other_callers,
             ref returned,
             ..
         } = self.shutdown;
         format!(
             "not all entries were written: {} returned, {} lost",
-            grouped(returned.len() as u64 + returned_elsewhere),
-            grouped(lost + dropped + dead_lettered),
+            grouped(returned.len() as u64 + returned_to_other_callers),
+            grouped(lost),
         )
     }
 
@@ -98,13 +96,11 @@ impl Report {
     fn disagreements(&self) -> Vec<(&'static str, u64, u64)> {
         let shutdown = &self.shutdown;
         let outcomes = shutdown.delivered
-            + shutdown.dead_lettered
-            + shutdown.dropped
             + shutdown.lost
             + shutdown.coalesced
             + shutdown.removed
             + shutdown.returned.len() as u64
-            + shutdown.returned_elsewhere;
+            + shutdown.returned_to_other_callers;
         let mut pairs = vec![
             (
                 "updates accepted, by the map and by its outcomes:",

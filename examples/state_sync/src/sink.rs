@@ -97,7 +97,7 @@ impl Inner {
         let written = database::lock(&self.store).upsert(states);
         match written {
             Ok(rows) => {
-                let updates = batch.iter().map(|entry| 1 + entry.updates).sum();
+                let updates = batch.iter().map(|entry| entry.updates).sum();
                 let count = |counter: &AtomicU64, n| counter.fetch_add(n, Ordering::Relaxed);
                 count(&self.counters.transactions, 1);
                 count(&self.counters.entries, batch.len() as u64);

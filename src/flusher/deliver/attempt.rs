@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::batch::{Batch, Lease};
 use crate::panic::UserValue;
-use crate::sink::{Hook, Sink, SinkError};
+use crate::sink::{Handled, Sink, SinkError};
 use crate::sync::{Arc, StdArc};
 
 /// When a run is cut short.
@@ -54,8 +54,8 @@ pub(super) async fn run<T: Send + 'static, S: Sink<T>>(
                 .await?;
             }
             Errand::Drain => match sink.drain(batch).await {
-                Hook::Handled => {}
-                Hook::Declined => return Err("the sink declined to drain".into()),
+                Handled::Yes => {}
+                Handled::No => return Err("the sink declined to drain".into()),
             },
         }
         match Lease::settle(&lease, ticket, since.elapsed() < LATE) {

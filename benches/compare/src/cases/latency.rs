@@ -230,8 +230,8 @@ fn spawned<P>(flushing: Flushing, push: impl FnOnce(&Queue<Item16>) -> P) -> Box
         Flushing::BackToBack => Duration::ZERO,
     };
     let batch = match flushing {
-        Flushing::Off => usize::MAX,
-        _ => BATCH,
+        Flushing::Off => None,
+        _ => Some(BATCH),
     };
     let sink = SumSink::default();
     let queue = Queue::builder()

@@ -172,7 +172,7 @@ impl<V: Value> Target<V> for Ours {
         let map = Map::builder()
             .own_thread()
             .capacity(ENOUGH)
-            .max_batch_size(usize::MAX)
+            .max_batch_size(None)
             .max_delay(delay)
             .spawn(SeenSink::<V>(seen.clone(), PhantomData));
         Self(map.expect("valid"))

@@ -75,7 +75,7 @@ fn held<P: Pipe<Item16>>(cases: &mut Vec<Case>) {
 
 fn ours_held<P: In<Item16>>(push: P) -> Counts {
     counted(|| {
-        let mut ours = Ours::new(push, usize::MAX);
+        let mut ours = Ours::new(push, None);
         ours.first(Item16::make(0));
         ours.push(1..HELD);
         ours

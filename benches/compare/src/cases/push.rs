@@ -76,17 +76,17 @@ pub fn add(cases: &mut Vec<Case>) {
 }
 
 fn writer(chunk: Chunk) -> BoxSide {
-    let ours = Ours::<Item16, _>::new(ByWriter::new(), usize::MAX);
+    let ours = Ours::<Item16, _>::new(ByWriter::new(), None);
     Box::new(Solo::new(ours, chunk.items, chunk.timed))
 }
 
 fn queue(chunk: Chunk) -> BoxSide {
-    let ours = Ours::<Item16, _>::new(ByQueue, usize::MAX);
+    let ours = Ours::<Item16, _>::new(ByQueue, None);
     Box::new(Solo::new(ours, chunk.items, chunk.timed))
 }
 
 fn keyed(chunk: Chunk) -> BoxSide {
-    let ours = Ours::<Item16, _>::new(ByKey::new(Uniform::table()), usize::MAX);
+    let ours = Ours::<Item16, _>::new(ByKey::new(Uniform::table()), None);
     Box::new(Solo::new(ours, chunk.items, chunk.timed))
 }
 
