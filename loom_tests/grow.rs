@@ -4,7 +4,7 @@
 
 use super::parts::{Reader, Writer, lane};
 
-use super::support::{Mutants, caught, model, thread};
+use super::support::{model, thread};
 
 /// What the flusher does to a lane.
 #[derive(Clone, Copy)]
@@ -118,22 +118,4 @@ fn while_spares_are_swept() {
 #[test]
 fn while_a_lane_in_use_is_swept() {
     grow(Some(2), spares, 5, &[Sweep, Take, Take, Take]);
-}
-
-fn reading() {
-    grow(None, new, 3, &[Take, Take]);
-}
-
-fn sweeping_spares() {
-    grow(None, spares, 2, &[Take, Sweep, Sweep]);
-}
-
-pub(crate) const MUTANTS: Mutants = &[
-    ("lane: next chunk entered early", reading),
-    ("chunk: spares taken without a swap", sweeping_spares),
-];
-
-#[test]
-fn mutants() {
-    caught(MUTANTS);
 }

@@ -111,7 +111,6 @@ fn every_mutant_has_a_model() {
         credits::MUTANTS,
         drop::MUTANTS,
         flush::MUTANTS,
-        grow::MUTANTS,
         handover::MUTANTS,
         lease::MUTANTS,
         backlog::MUTANTS,

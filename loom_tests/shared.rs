@@ -45,7 +45,7 @@ fn together() {
     shared(Some(2), Fences::None, 1);
 }
 
-pub(crate) const MUTANTS: Mutants = &[("lane: shared out of turn", together)];
+pub(crate) const MUTANTS: Mutants = &[("lane: shared without its lock", together)];
 
 #[test]
 fn mutants() {

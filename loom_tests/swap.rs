@@ -92,14 +92,10 @@ pub(crate) const MUTANTS: Mutants = &[
     ("lane: published read", small),
     ("lane: generation", small),
     ("lane: generation read", small),
-    ("lane: generation before the pointer", small),
     ("lane: acked", moving),
     ("lane: acked read", moving),
-    ("lane: acked before moved_at", moving),
     ("lane: moved_at ignored", moving),
-    ("lane: published read after acked", moving),
     ("lane: published not read again", small),
-    ("lane: active read before the retired is complete", moving),
 ];
 
 #[test]

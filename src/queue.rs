@@ -112,7 +112,7 @@ impl<T: Send + 'static> Queue<T> {
     /// ```
     #[inline]
     pub fn push(&self, item: T) -> Result<(), PushError<T>> {
-        match self.lanes.last() {
+        match self.lanes.cached() {
             Some(lane) => lane.push(item, Ok(()), |item| {
                 self.store().push_into_cached(lane, item)
             }),

@@ -1,16 +1,21 @@
-//! Waking and closing: how a flag reaches every push without a fence in any.
+//! How a flag reaches every push without a fence in any of them: an asymmetric barrier.
 //!
-//! A push marks its lane busy, looks at the lane's flags, and clears the mark when it is done.
-//! Whoever *raises* a flag sets it in every lane and then runs a barrier, [`Barrier::heavy`].
-//! From there on every push sees the flag, except one that is in progress; that one shows as
-//! busy. Were the two sides free to reorder "store mine, load yours", both could miss the other.
+//! # Path of a push
+//! The push sets the busy flag of its lane, looks at the lane's flags, and clears the busy flag at
+//! its end.
 //!
-//! - On Linux the barrier is `membarrier(2)`: the kernel runs a full fence on every processor
-//!   that runs a thread of this process, so a push pays a compiler fence, which is nothing.
-//! - Elsewhere (other systems, a sandbox that forbids the call, Miri, loom) both sides run a
-//!   `SeqCst` fence. Lanes are then born `FENCED`.
+//! # Path of a flag
+//! Whoever raises a flag sets it in every lane and then runs [`Barrier::heavy`]. From then on every
+//! push sees the flag, except a push in progress; and that one shows as busy. If both sides were free
+//! to reorder "store mine, load yours", both could miss the other.
 //!
-//! Which of the two is decided once for each queue, before its first lane is born.
+//! # Two barriers
+//! - **`membarrier(2)`**, on Linux: the kernel runs a full fence on every processor that runs a thread
+//!   of this process. A push pays a compiler fence, which is no instruction.
+//! - **Fences**, elsewhere (other systems, a sandbox that forbids the call, Miri, loom): both sides
+//!   run a `SeqCst` fence. The flag FENCED then sends every push to the slow path, which has it.
+//!
+//! The choice is made once for each queue, before its first lane is registered.
 
 use crate::sync::{broken, fence, full};
 
@@ -19,12 +24,12 @@ pub(crate) enum Barrier {
     /// `membarrier(2)`, private and expedited.
     #[cfg(any(all(test, swaplane_loom), all(target_os = "linux", not(miri))))]
     Membarrier,
-    /// A fence here and one in each push.
+    /// A fence here, and one in each push.
     Fence,
 }
 
 impl Barrier {
-    /// The best that there is.
+    /// The best barrier that this machine has.
     pub(crate) fn new() -> Self {
         #[cfg(all(target_os = "linux", not(miri), not(all(test, swaplane_loom))))]
         if membarrier::register() {
@@ -33,19 +38,21 @@ impl Barrier {
         Self::Fence
     }
 
-    /// Whether pushes have to run a fence of their own.
+    /// Whether a push has to run a fence of its own.
     pub(crate) fn needs_fences(self) -> bool {
         self == Self::Fence
     }
 
-    /// Orders everything before it before everything after it, as any push sees the two.
+    /// Orders everything before the call before everything after it, as seen by every push. Costs a
+    /// system call, or a fence.
     // Pairs with the fences, of the compiler or the processor, in `LaneWriter::set_busy` and
     // `LaneWriter::begin_slow`.
     pub(crate) fn heavy(self) {
         match self {
             #[cfg(all(target_os = "linux", not(miri), not(all(test, swaplane_loom))))]
             Self::Membarrier => membarrier::run(),
-            // A fence here too: with it models have both kinds. See `sync::compiler_fence`.
+            // Models take the call to be a fence here, and the compiler fence of a push to be one
+            // there. See `sync::compiler_fence`.
             #[cfg(all(test, swaplane_loom))]
             Self::Membarrier => Self::Fence.heavy(),
             Self::Fence if broken("barrier: no fence") => {}
@@ -56,17 +63,17 @@ impl Barrier {
 
 #[cfg(all(target_os = "linux", not(miri), not(all(test, swaplane_loom))))]
 mod membarrier {
-    use crate::sync::Ordering::{Relaxed, SeqCst};
     use std::time::Duration;
 
     use rustix::thread::{MembarrierCommand, membarrier};
 
+    use crate::sync::Ordering::{Relaxed, SeqCst};
     use crate::sync::{AtomicBool, OnceLock, fence};
 
     /// Longer than a store can stay in a store buffer, by orders of magnitude.
     const SETTLE: Duration = Duration::from_millis(5);
 
-    /// Registers the process, once. Whether the call is to be had.
+    /// Registers the process, once. Returns whether the call works.
     pub(super) fn register() -> bool {
         static REGISTERED: OnceLock<bool> = OnceLock::new();
         *REGISTERED.get_or_init(|| {
@@ -76,6 +83,7 @@ mod membarrier {
     }
 
     pub(super) fn run() {
+        // Relaxed: whoever reads an old value makes the call once more in vain.
         static FAILED: AtomicBool = AtomicBool::new(false);
         if !FAILED.load(Relaxed) {
             let Err(error) = membarrier(MembarrierCommand::PrivateExpedited) else {
@@ -88,8 +96,8 @@ mod membarrier {
                  waking and closing will take {SETTLE:?} longer"
             );
         }
-        // Pushes run no fence. But a store that has not become visible for this long, while
-        // its thread went on, is not to be had on any processor.
+        // Pushes run no fence. But a store that stays invisible for this long, while its thread goes
+        // on, exists on no processor. Not modelled.
         fence(SeqCst);
         std::thread::sleep(SETTLE);
     }
@@ -108,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fence_is_always_to_be_had() {
+    fn fences_work_everywhere() {
         assert!(Barrier::Fence.needs_fences());
         Barrier::Fence.heavy();
     }

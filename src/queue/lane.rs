@@ -1,5 +1,5 @@
-//! A lane: one writer's double buffer. The writer never waits for the flusher, nor the flusher
-//! for the writer, and neither needs an atomic read-modify-write for an item.
+//! A lane: the double buffer of one writer. The writer never waits for the flusher, the flusher
+//! never waits for the writer, and neither needs an atomic read-modify-write for an item.
 //!
 //! ```text
 //!              word: generation | flags          published: items ever written
@@ -7,27 +7,41 @@
 //!              standby   buffer B                moved_at:  `published` when it came there
 //! ```
 //!
-//! The writer, for each push:
-//! 1. marks the lane busy, and compares `word` with what it saw last. Another generation: it
-//!    leaves its buffer for ever, goes to the start of the active one, and says so: `moved_at`,
-//!    then `acked` (Release).
-//! 2. writes the slot, then `published` (Release), then clears the mark (Release).
+//! One writer and one reader on two buffers, of which one is active: the idea is that of
+//! left-right, with the roles turned round. There two copies spare the readers, here two buffers
+//! spare the writer. What follows is told by path; the cases of each path are numbered where the
+//! code takes it.
 //!
-//! The flusher, whenever it wants items:
-//! 1. reads `published`, and only then `acked`: so while the writer has not left a retired buffer,
-//!    all that `published` counts lies in it. Once it has left, `moved_at` is where that buffer
-//!    ends; read up to there it is complete, and becomes the standby again.
-//! 2. reads on in the active buffer, in place, but never while a retired one is incomplete. Once
-//!    a chunk of it is used up, swaps: the standby becomes active, then the generation goes up
-//!    (Release), and the old one is retired.
+//! # Push, fast path (`writer`)
+//! 1. The writer sets the busy flag, and compares `word` with what it saw last.
+//! 2. Nothing changed: it writes the slot, then `published` (Release).
+//! 3. It clears the busy flag (Release).
 //!
-//! The flusher never swaps while a swap is unacknowledged, so there is no ABA, and no buffer is
-//! touched before its writer says that it has left: no guard, no grace period, no sealed flag.
-//! `published` counts over the whole life of the lane rather than per buffer, so that counting
-//! what was accepted costs nothing more.
+//! # Push, slow path (`writer`)
+//! `word` changed, or the chunk or the credits are used up. If the generation changed, the writer
+//! leaves its buffer for good, goes to the start of the active one, and says so: it stores
+//! `moved_at`, then `acked` (Release). Then it writes as above.
 //!
-//! Besides the generation `word` holds the flags of section "Waking and closing" in `barrier`.
-//! A flag makes `word` differ from what the writer saw, so it costs the fast path nothing.
+//! # Read (`reader`)
+//! 1. The flusher reads `published`, and only then `acked`. So while the writer has not left a
+//!    retired buffer, all that `published` counts lies in that buffer. Once the writer has left,
+//!    `moved_at` is where the buffer ends.
+//! 2. The flusher reads a retired buffer up to its end, resets it, and has a standby again.
+//! 3. The flusher reads on in the active buffer, in place, but never while a retired one is
+//!    incomplete.
+//!
+//! # Swap (`reader`)
+//! Once a chunk of the active buffer is used up and there is a standby, the standby becomes active,
+//! the generation goes up (Release), and the old buffer is retired. The flusher never swaps while a
+//! swap is not acknowledged. So there is no ABA, and no buffer is touched before its writer says
+//! that it left: no guard, no grace period, no sealed flag.
+//!
+//! # Wake and close (`barrier`)
+//! A flag raised in `word` makes it differ from what the writer saw last. So flags cost the fast
+//! path nothing, and every push that begins after the barrier sees them.
+//!
+//! `published` counts over the whole life of the lane rather than per buffer, so the count of what
+//! was accepted costs a push nothing more.
 
 #![expect(unsafe_code)]
 
@@ -37,29 +51,28 @@ mod reader;
 mod shared;
 mod writer;
 
-use crate::sync::Ordering::{Acquire, Relaxed};
-
 use crossbeam_utils::CachePadded;
 
 pub(crate) use self::reader::LaneReader;
 pub(crate) use self::shared::SharedWriter;
 pub(crate) use self::writer::LaneWriter;
 
-use self::active::Published;
+use self::active::Active;
 use self::chunk::Buffer;
 use self::reader::ReaderState;
 use self::writer::WriterState;
 use crate::batch::drop_items;
+use crate::sync::Ordering::{Acquire, Relaxed};
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, UnsafeCell, broken, order, torn};
 
 /// The lane refuses items.
 pub(crate) const CLOSED: usize = 1;
-/// The flusher sleeps: whoever pushes must ring.
+/// The flusher sleeps: a push must wake it.
 pub(crate) const PARKED: usize = 1 << 1;
-/// Set from birth where barriers are fences: the word then never equals what the writer saw, so
-/// every push takes the slow path, in which the fence is.
+/// Up from the start where barriers are fences. `word` then never equals what the writer saw, so
+/// every push takes the slow path, which runs the fence.
 pub(crate) const FENCED: usize = 1 << 2;
-/// One generation. The lowest bit of the generation says which buffer is active.
+/// One generation. The lowest bit of the generation tells which buffer is active.
 const GENERATION: usize = 1 << 3;
 
 const fn generation_of(word: usize) -> usize {
@@ -75,50 +88,51 @@ pub(crate) struct Lane<T> {
     control: CachePadded<Control<T>>,
     /// Written by the writer.
     progress: CachePadded<Progress<T>>,
-    /// Both buffers belong to the lane for its whole life; `active` only says which is which.
+    /// Both buffers belong to the lane for its whole life. `active` tells which is which.
     buffers: [Arc<Buffer<T>>; 2],
-    /// The flusher's alone; here so that the lane can drop what nobody read.
+    /// The reader's alone. It lies here so that the lane can drop what nobody read.
     reader: UnsafeCell<ReaderState<T>>,
 }
 
 struct Control<T> {
+    /// The generation, and the flags in its lowest bits.
     word: AtomicUsize,
-    active: Published<Buffer<T>>,
+    active: Active<T>,
 }
 
-/// In the order in which a push needs it.
+/// In the order in which a push needs it: one cache line, and part of the next.
 #[repr(C)]
 struct Progress<T> {
-    /// Where several threads write, one at a time: see `shared`.
+    /// Held by a push where several threads share the lane: see `shared`.
     lock: Mutex<()>,
     /// A push is between its look at `word` and its end.
     busy: AtomicBool,
-    /// Items written so far, in all buffers (wraps).
+    /// Items written so far, in all buffers. Wraps.
     published: AtomicUsize,
     writer: WriterState<T>,
     /// The generation that the writer is in.
     acked: AtomicUsize,
     /// `published` when the writer came into that generation.
     moved_at: AtomicUsize,
-    /// There will be no further push.
+    /// The writer will push no more.
     ended: AtomicBool,
 }
 
 // SAFETY: the protocol above gives each part of a lane to one thread at a time (models `swap`,
 // `recycle`, `grow`, `handover`); items cross threads, hence `T: Send`.
 unsafe impl<T: Send> Send for Lane<T> {}
-// SAFETY: as above, and what is the writer's own is reached through it alone, which is not `Sync`
-// (model `handover`), or under the lock (model `shared`); no `&T` is ever handed out, so `T: Sync`
-// is not needed.
+// SAFETY: as above. The state of the writer is reached through the writer alone, which is not `Sync`
+// (model `handover`), or under the lock (model `shared`). No `&T` is ever handed out, so `T: Sync` is
+// not needed.
 unsafe impl<T: Send> Sync for Lane<T> {}
 
-/// A new lane with its two ends; `flags` are up from the first push on.
+/// Makes a lane and its two ends. `flags` are up from the first push on.
 pub(crate) fn lane<T>(flags: usize) -> (LaneWriter<T>, LaneReader<T>) {
     let buffers = [Arc::new(Buffer::new()), Arc::new(Buffer::new())];
     let lane = Arc::new(Lane {
         control: CachePadded::new(Control {
             word: AtomicUsize::new(flags),
-            active: Published::new(buffers[0].clone()),
+            active: Active::new(buffers[0].clone()),
         }),
         progress: CachePadded::new(Progress {
             lock: Mutex::default(),
@@ -135,16 +149,17 @@ pub(crate) fn lane<T>(flags: usize) -> (LaneWriter<T>, LaneReader<T>) {
     (LaneWriter::new(lane.clone()), LaneReader::new(lane))
 }
 
-/// What anybody may do with a lane.
+/// For whoever has the lane, on any thread.
 impl<T> Lane<T> {
-    /// Items ever written. The count of a push that is in progress may be missing.
+    /// Items ever written. The count of a push in progress may be missing.
+    // Relaxed: a count. Whoever reads the items loads it again, with Acquire.
     pub(crate) fn published(&self) -> usize {
         self.progress.published.load(Relaxed)
     }
 
     /// Raises flags. Pushes see them from the next `Barrier::heavy` on.
-    // Relaxed here and in `lower`: whoever needs an order around a flag has the barrier. A
-    // read-modify-write, so that neither flag, nor the generation, erases the other; it also
+    // Relaxed, here and in `lower`: whoever needs an order around a flag runs the barrier. A
+    // read-modify-write, so that no change of a flag, and no new generation, undoes another; it also
     // carries on the release sequence of the generation.
     pub(crate) fn raise(&self, flags: usize) {
         let word = &self.control.word;
@@ -155,7 +170,7 @@ impl<T> Lane<T> {
         }
     }
 
-    /// Lowers flags.
+    /// Lowers flags. Pushes may see it late.
     pub(crate) fn lower(&self, flags: usize) {
         let word = &self.control.word;
         if !torn("lane: lowered in two steps", word, Relaxed, |word| {
@@ -165,9 +180,10 @@ impl<T> Lane<T> {
         }
     }
 
-    /// Whether a push is in progress that may not have seen a flag raised before the last
-    /// barrier. If not, all that such pushes wrote is visible.
-    // Acquire: pairs with the Release of `LaneWriter::clear_busy`, behind which lies `published`.
+    /// Whether a push is in progress that may not have seen a flag raised before the last barrier.
+    /// If not, all that such pushes wrote is visible.
+    // Acquire: pairs with the Release of `LaneWriter::clear_busy`, before which `published` was
+    // stored.
     pub(crate) fn is_busy(&self) -> bool {
         self.progress.busy.load(order("lane: busy read", Acquire))
     }
@@ -176,21 +192,21 @@ impl<T> Lane<T> {
 impl<T> Drop for Lane<T> {
     fn drop(&mut self) {
         if cfg!(all(test, swaplane_loom)) && std::thread::panicking() {
-            // A mutant was caught. What it left behind is in no state to be looked at.
+            // A mutant was caught, and left the lane in no state to be looked at.
             return;
         }
         let mut unread = Vec::new();
-        // SAFETY: both ends are ended, so everything is ours (model `drop`).
+        // SAFETY: both ends are gone, so nobody else touches any part of the lane (model `drop`).
         self.reader.with_mut(|reader| unsafe {
             if !broken("lane: unread items forgotten") {
                 (*reader).take(self, usize::MAX, &mut unread);
             }
         });
         for buffer in &self.buffers {
-            // SAFETY: as above, and all items have been read.
+            // SAFETY: as above, and all items were read.
             unsafe { buffer.free_all() };
         }
-        // Last, since it runs code of the user's.
+        // Last, since `Drop` of an item is the user's code.
         drop_items(&mut unread);
     }
 }

@@ -154,9 +154,9 @@ pub(crate) fn compiler_fence(order: Ordering) {
 /// Nobody but one thread at a time, each after the other, uses what this is part of. For
 /// cells that loom cannot watch.
 #[derive(Debug, Default)]
-pub(crate) struct Exclusive(UnsafeCell<()>);
+pub(crate) struct OwnerCheck(UnsafeCell<()>);
 
-impl Exclusive {
+impl OwnerCheck {
     pub(crate) fn new() -> Self {
         Self::default()
     }

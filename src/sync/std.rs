@@ -36,9 +36,9 @@ pub(crate) fn own_value(counter: &AtomicUsize) -> usize {
 
 /// Only models check.
 #[derive(Debug)]
-pub(crate) struct Exclusive;
+pub(crate) struct OwnerCheck;
 
-impl Exclusive {
+impl OwnerCheck {
     pub(crate) const fn new() -> Self {
         Self
     }

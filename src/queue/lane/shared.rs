@@ -1,5 +1,5 @@
-//! A lane that several threads write to, one at a time: what pushes of the same key need, since they
-//! have an order whichever thread makes them.
+//! A lane that several threads write to, one at a time: the lane of keyed pushes. Pushes with the
+//! same key have an order, whichever threads make them.
 
 #![expect(unsafe_code)]
 
@@ -8,10 +8,11 @@ use std::fmt;
 use super::LaneWriter;
 use crate::sync::broken;
 
-/// The end of a lane that writes, for several threads.
+/// The writing end of a lane, for several threads.
 pub(crate) struct SharedWriter<T>(LaneWriter<T>);
 
-// SAFETY: the writer is only reached under the lock of its lane (model `shared`).
+// SAFETY: the writer is reached only under the lock of its lane (model `shared`); items cross
+// threads, hence `T: Send`.
 unsafe impl<T: Send> Sync for SharedWriter<T> {}
 
 impl<T> SharedWriter<T> {
@@ -19,12 +20,14 @@ impl<T> SharedWriter<T> {
         Self(writer)
     }
 
-    /// Waits for its turn. The lock lies where a push writes anyway: a thread that comes after
-    /// another has to fetch one line for both.
+    /// Runs `f` with the writer, under the lock.
+    ///
+    /// The lock lies in the line that a push writes anyway, so a thread that comes after another has
+    /// one line to fetch for both.
     #[inline(always)]
     pub(crate) fn with<R>(&self, f: impl FnOnce(&LaneWriter<T>) -> R) -> R {
         let lock = &self.0.lane().progress.lock;
-        let _turn = (!broken("lane: shared out of turn")).then(|| lock.lock());
+        let _guard = (!broken("lane: shared without its lock")).then(|| lock.lock());
         f(&self.0)
     }
 }

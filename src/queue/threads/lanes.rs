@@ -1,26 +1,27 @@
-//! Each thread's own lane, found by the index of the thread; and the one that it used last, found
-//! at once.
+//! The lane of each thread: found by the index of the thread, or at once if it is the lane that the
+//! thread used last.
 
 #![expect(unsafe_code)]
 
-use crate::sync::Ordering::Relaxed;
 use std::num::NonZeroU64;
 
+use super::ThreadIndex;
 use crate::queue::lane::LaneWriter;
-use crate::queue::threads::{self, ThreadIndex};
+use crate::sync::Ordering::Relaxed;
 use crate::sync::{Arc, AtomicU64, OnceLock, global};
 
-/// Bucket `b` holds the places of 2^b threads, so that places never move and a small program
-/// has a small table.
+/// Bucket `b` has places for 2^b threads: places never move, and a program with few threads has a
+/// small table.
 const BUCKETS: usize = 24;
 
 global! {
-    static INDICES: AtomicU64 = AtomicU64::new(1);
+    static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 }
 
-/// A table, and the number that no other table ever has.
+/// The lanes of all threads in one queue.
 pub(crate) struct ThreadLanes<T> {
-    number: NonZeroU64,
+    /// Unique in the process: the thread's cache of one lane is keyed by it.
+    id: NonZeroU64,
     table: Arc<Table<T>>,
 }
 
@@ -31,40 +32,41 @@ struct Table<T> {
 type Bucket<T> = Box<[OnceLock<LaneWriter<T>>]>;
 
 // SAFETY: a place is reached only with its `ThreadIndex`, which one thread has at a time and cannot
-// send to another; what the last owner did happened before the next one got it (model
-// `handover`).
+// send to another. What the last owner of the index did happened before the next one got it (model
+// `handover`). Items cross threads, hence `T: Send`.
 unsafe impl<T: Send> Sync for Table<T> {}
 
 impl<T> ThreadLanes<T> {
     pub(crate) fn new() -> Self {
-        let number = INDICES.fetch_add(1, Relaxed);
+        // Relaxed: only that each id is given out once matters.
+        let id = NEXT_ID.fetch_add(1, Relaxed);
         Self {
-            number: NonZeroU64::new(number).expect("there are fewer tables than numbers"),
+            id: NonZeroU64::new(id).expect("there are fewer queues than numbers"),
             table: Arc::new(Table {
                 buckets: std::array::from_fn(|_| OnceLock::new()),
             }),
         }
     }
 
-    /// The lane of the calling thread, if it was the last that the thread has looked for.
+    /// The lane of this thread, if this queue was the last one that the thread looked up a lane of.
     #[inline(always)]
-    pub(crate) fn last(&self) -> Option<&LaneWriter<T>> {
-        let lane = threads::cached(self.number)?.cast::<LaneWriter<T>>();
-        // SAFETY: kept by `keep` in this thread, for the table of this number, which we keep
-        // alive and in which places never move; and the thread still has its index, since it
-        // forgets the lane with it. So the type is right, and the lane is this thread's (model
-        // `handover`).
+    pub(crate) fn cached(&self) -> Option<&LaneWriter<T>> {
+        let lane = super::cached(self.id)?.cast::<LaneWriter<T>>();
+        // SAFETY: `cache` stored the pointer, in this thread and for this id, so the type is right.
+        // The table is alive, since `self` holds it, and its places never move. The thread still has
+        // its index, since it clears the cache before it gives the index back; so the lane is this
+        // thread's (model `handover`).
         Some(unsafe { &*lane })
     }
 
-    /// The lane of this thread, or of a thread that ended and left it to this one.
+    /// The lane of this thread, which may be that of a thread that ended before.
     pub(crate) fn get(&self, me: &ThreadIndex) -> Option<&LaneWriter<T>> {
         let (bucket, place) = split(me.get());
         let lane = self.table.buckets.get(bucket)?.get()?.get(place)?.get()?;
-        Some(self.keep(me, lane))
+        Some(self.cache(me, lane))
     }
 
-    /// Keeps the lane of a thread that had none. `None`: there are too many threads.
+    /// Gives this thread, which had none, a lane. Returns `None` if the index is beyond the table.
     pub(crate) fn set(&self, me: &ThreadIndex, writer: LaneWriter<T>) -> Option<&LaneWriter<T>> {
         let (bucket, place) = split(me.get());
         let places = self
@@ -72,12 +74,11 @@ impl<T> ThreadLanes<T> {
             .buckets
             .get(bucket)?
             .get_or_init(|| (0..1 << bucket).map(|_| OnceLock::new()).collect());
-        Some(self.keep(me, places[place].get_or_init(|| writer)))
+        Some(self.cache(me, places[place].get_or_init(|| writer)))
     }
 
-    /// For `last`.
-    fn keep<'a>(&self, me: &ThreadIndex, lane: &'a LaneWriter<T>) -> &'a LaneWriter<T> {
-        me.cache(self.number, std::ptr::from_ref(lane).cast());
+    fn cache<'a>(&self, me: &ThreadIndex, lane: &'a LaneWriter<T>) -> &'a LaneWriter<T> {
+        me.cache(self.id, std::ptr::from_ref(lane).cast());
         lane
     }
 }
@@ -85,12 +86,13 @@ impl<T> ThreadLanes<T> {
 impl<T> Clone for ThreadLanes<T> {
     fn clone(&self) -> Self {
         Self {
-            number: self.number,
+            id: self.id,
             table: self.table.clone(),
         }
     }
 }
 
+/// The bucket of an index, and the place in that bucket.
 #[inline(always)]
 fn split(index: u32) -> (usize, usize) {
     let number = index as usize + 1;
