@@ -83,8 +83,6 @@ if [[ -n $only_check ]]; then
 fi
 ((status == 0)) || exit "$status"
 
-# One copy for all, at one path, so that what does not change is built once.
-copy=$target/copy
 for patch in "${patches[@]}"; do
     kill_mutant "$root/$patch" || status=1
 done

@@ -136,12 +136,12 @@ fn few_lie_idle() {
 }
 
 #[test]
-fn a_refusal_is_heard() {
+fn a_refusal_wakes_the_flusher() {
     refused(None);
 }
 
 #[test]
-fn a_waiter_is_heard() {
+fn a_waiter_wakes_the_flusher() {
     waiting(None);
 }
 
@@ -170,11 +170,9 @@ fn waiter() {
 pub(crate) const MUTANTS: Mutants = &[
     ("credits: none needed", full),
     ("credits: no allowance", leases),
-    ("credits: allowance in two steps", leases),
     ("room: requested", refusal),
     ("room: request read", refusal),
     ("room: requested", waiter),
-    ("room: request cleared by a plain store", waiter),
 ];
 
 #[test]

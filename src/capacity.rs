@@ -1,31 +1,37 @@
-//! What every push passes, whichever face it comes through: the capacity, and what it tells the
-//! flusher about what waits.
+//! What every push passes, whichever handle it comes through: the credits that bound what is held,
+//! the report of what waits, and the wake-up of the flusher.
+//!
+//! This is credit-based flow control. A lane or shard leases credits by the handful, and reports
+//! each lease to the backlog of its worker. The flusher takes off the backlog what it collects.
 
-mod backlog;
+pub(crate) mod backlog;
 pub(crate) mod credits;
 
-use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use std::fmt;
 
 use crossbeam_utils::CachePadded;
 
 pub(crate) use self::backlog::MOST_BATCHES_LOG2;
-use self::backlog::{Backlog, limit};
-use crate::capacity::credits::{Credits, LARGEST_LEASE};
-use crate::sync::{Arc, AtomicBool, Notify, broken, order};
+use self::backlog::{Backlog, items_in};
+use self::credits::{Credits, LARGEST_LEASE};
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::{Arc, AtomicBool, Notify, order};
 
-/// How many partitions and workers there are, and when a batch is full.
+/// The fixed shape of a queue or map.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
     pub(crate) partitions: usize,
     pub(crate) workers: usize,
+    /// How many items can be held.
     pub(crate) capacity: usize,
+    /// How many items a full batch has. See `Settings::max_batch_size`.
     pub(crate) max_batch_size: usize,
 }
 
 pub(crate) struct Capacity {
+    /// What waits, one for each worker.
     backlogs: Box<[CachePadded<Backlog>]>,
-    /// Somebody was refused, or waits, since room was last made.
+    /// Somebody was refused, or waits for room, since the flusher last cleared this.
     room_requested: AtomicBool,
     max_batch_size: usize,
     pub(crate) credits: Credits,
@@ -33,7 +39,7 @@ pub(crate) struct Capacity {
     pub(crate) wakeup: Arc<Notify>,
 }
 
-/// The side of the pushes. A `partition` is the number of a partition.
+/// For pushes. A `partition` is given by its index.
 impl Capacity {
     pub(crate) fn new(shape: Shape) -> Self {
         Self {
@@ -47,46 +53,46 @@ impl Capacity {
         }
     }
 
-    /// Leases credits for one of `holders` lanes or shards, the more the more its last lease was, but
-    /// no more than its part of what may be missing when the flusher is told of as much as it waits
-    /// for; and the nearer that is the less. Behind a full batch of which it knows, more: see `overstatement`.
-    /// 0: there is none.
+    /// Leases credits for one of `holders` lanes or shards: up to twice what its `last` lease
+    /// brought, and at most [`LARGEST_LEASE`]. Returns how many, 0 if there is none.
+    ///
+    /// Leased credits that no item has used yet make the backlog look larger than it is. So all
+    /// holders together lease a quarter ahead of what wakes the flusher, and less the nearer the
+    /// backlog comes to that. Behind a full batch of which the flusher knows they lease that quarter
+    /// again.
     pub(crate) fn lease(&self, partition: usize, holders: usize, last: usize) -> usize {
-        let (waiting, pace) = self.backlog_of(partition).look();
-        let (waiting, batches_log2) = (waiting.max(0) as usize, pace.unwrap_or(0));
-        let part = self.may_be_missing(batches_log2) / holders.max(1);
-        let fits = match self.full_batches(batches_log2).saturating_sub(waiting) {
-            0 if pace.is_none() => self.may_be_missing(0),
-            0 => part,
-            missing => part.min(missing / 2),
+        let (waiting, armed) = self.backlog_of(partition).look();
+        let (waiting, batches_log2) = (waiting.max(0) as usize, armed.unwrap_or(0));
+        let share = self.slack(batches_log2) / holders.max(1);
+        let fits = match self.items_in(batches_log2).saturating_sub(waiting) {
+            0 if armed.is_none() => self.slack(0),
+            0 => share,
+            missing => share.min(missing / 2),
         };
         let want = (last * 2).min(LARGEST_LEASE).min(fits).max(1);
         self.credits.lease(want, last.saturating_sub(1))
     }
 
-    /// How many items may not be there yet, when a batch, or one doubled so often, is reported as
-    /// full.
-    fn may_be_missing(&self, batches_log2: usize) -> usize {
-        self.full_batches(batches_log2) / 4
-    }
-
-    /// Takes back what is left of a lease.
+    /// Takes back the credits that are left of a lease, which brought `last` of them.
     pub(crate) fn end_lease(&self, partition: usize, unused: usize, last: usize) {
         self.credits.no_longer_idle(last.saturating_sub(1));
         self.backlog_of(partition).take_off(unused);
         self.credits.give_back(unused);
     }
 
-    /// Reports items, or credits for them; whether the flusher is to be rung for a full batch.
+    /// Reports `n` items, or credits for them. Returns whether the flusher is to be woken, because it
+    /// asked to be at this size.
     pub(crate) fn report(&self, partition: usize, n: usize) -> bool {
         self.backlog_of(partition).report(n, self.max_batch_size)
     }
 
+    /// Wakes the flusher. Costs an atomic read-modify-write at least; if the flusher sleeps, also a
+    /// call of the waker of its runtime, some microseconds.
     pub(crate) fn wake(&self) {
         self.wakeup.notify_one();
     }
 
-    /// Waits for a credit; `false` once the pool is closed.
+    /// Waits for a credit. Returns `false` once the pool is closed.
     pub(crate) async fn reserve(&self) -> bool {
         if self.credits.try_reserve() {
             return true;
@@ -97,9 +103,14 @@ impl Capacity {
     }
 
     /// Asks the flusher to make room.
+    ///
+    /// And if the flusher clears the request meanwhile?
+    /// 1. This swap comes first. The flusher's swap reads it, and so sees in `is_room_requested`, which
+    ///    it calls next, all that came before: the items, and whoever waits.
+    /// 2. The flusher's swap comes first. This one reads `false`, and wakes the flusher.
     pub(crate) fn request_room(&self) {
-        // Release: pairs with the Acquire of `is_room_requested`, by which the flusher sees what there
-        // is to flush.
+        // Release: pairs with the Acquire of `is_room_requested`; what is to be sent was pushed
+        // before.
         if !self
             .room_requested
             .swap(true, order("room: requested", Release))
@@ -113,78 +124,87 @@ impl Capacity {
     }
 }
 
-/// The side of the flusher. Each worker has the partitions whose number falls to it.
+/// For the flusher. A worker has the partitions whose index falls to it.
 impl Capacity {
     pub(crate) fn workers(&self) -> usize {
         self.backlogs.len()
     }
 
-    /// Takes collected items off the load of a worker.
+    /// Takes what was collected off the backlog of a worker.
     pub(crate) fn take_off(&self, worker: usize, n: usize) {
         self.backlog_of(worker).take_off(n);
     }
 
-    /// Whether about a batch waits: as many as `waiting` do, or somewhat less and the reports say so.
+    /// Whether a batch is full, given how many items of the worker wait. Up to a quarter less is
+    /// enough if the reports say that the rest is on its way.
     pub(crate) fn is_full(&self, worker: usize, waiting: usize) -> bool {
         let full = self.max_batch_size;
-        waiting >= full
-            || (waiting >= full - self.may_be_missing(0) && self.is_reported_full(worker, 0))
+        waiting >= full || (waiting >= full - self.slack(0) && self.is_reported_full(worker, 0))
     }
 
-    /// How often a full batch has to be doubled for the reports to tell of it though lanes have
-    /// leased, behind full ones, more than may be missing at this `pace`, and no longer push.
-    pub(crate) fn overstatement(&self, worker: usize, waiting: usize, pace: usize) -> usize {
+    /// By how much the backlog overstates the `waiting` items, because lanes lease credits and no
+    /// longer push: the logarithm of the number of full batches at which the reports can be trusted
+    /// again, 0 if the slack at `2^batches_log2` batches covers it.
+    pub(crate) fn overstatement(
+        &self,
+        worker: usize,
+        waiting: usize,
+        batches_log2: usize,
+    ) -> usize {
         let reported = self.backlogs[worker].now().max(0) as usize;
         let unused = reported.saturating_sub(waiting);
-        if unused <= self.may_be_missing(pace) {
+        if unused <= self.slack(batches_log2) {
             return 0;
         }
         let batches = unused.div_ceil(self.max_batch_size) + 1;
         batches.next_power_of_two().ilog2() as usize
     }
 
-    /// How many items a full batch has, or one doubled so often.
-    pub(crate) fn full_batches(&self, batches_log2: usize) -> usize {
-        limit(self.max_batch_size, batches_log2) as usize
+    /// How many items `2^batches_log2` full batches have.
+    pub(crate) fn items_in(&self, batches_log2: usize) -> usize {
+        items_in(self.max_batch_size, batches_log2) as usize
     }
 
-    /// Whether the reports say that a batch is full, or one doubled so often.
+    /// How many of the items in `2^batches_log2` full batches may be missing when the reports say that
+    /// those are full: a quarter.
+    fn slack(&self, batches_log2: usize) -> usize {
+        self.items_in(batches_log2) / 4
+    }
+
+    /// Whether the reports say that `2^batches_log2` batches are full.
     pub(crate) fn is_reported_full(&self, worker: usize, batches_log2: usize) -> bool {
-        self.backlogs[worker].now() >= limit(self.max_batch_size, batches_log2)
+        self.backlogs[worker].now() >= items_in(self.max_batch_size, batches_log2)
     }
 
-    /// Wants the worker to be told when a batch is full, or one doubled so often, by its `pace` or for
-    /// the `overstatement`; whether it seems so already.
-    pub(crate) fn arm(&self, worker: usize, pace: usize, overstatement: usize) -> bool {
-        self.backlogs[worker].arm(self.max_batch_size, pace, overstatement)
-    }
-
-    /// About how many items wait for a worker, credits that lanes hold included.
-    #[cfg(test)]
-    pub(crate) fn backlog(&self, worker: usize) -> isize {
-        self.backlogs[worker].now()
+    /// Asks to be woken when `2^batches_log2` batches are full, or later by the `overstatement`.
+    /// Returns whether the reports say already that they are.
+    pub(crate) fn arm(&self, worker: usize, batches_log2: usize, overstatement: usize) -> bool {
+        self.backlogs[worker].arm(self.max_batch_size, batches_log2, overstatement)
     }
 
     pub(crate) fn disarm(&self, worker: usize) {
         self.backlogs[worker].disarm();
     }
 
-    /// Whether somebody was refused or waits.
+    /// Whether somebody was refused, or waits for room.
+    // Acquire: pairs with the Release of `request_room`.
     pub(crate) fn is_room_requested(&self) -> bool {
         self.room_requested
             .load(order("room: request read", Acquire))
             || self.credits.has_waiters()
     }
 
-    /// There is room again, or nothing to make room of.
+    /// Clears the request for room: there is room, or nothing to send.
     pub(crate) fn clear_room_request(&self) {
-        if broken("room: request cleared by a plain store") {
-            return self.room_requested.store(false, Release);
-        }
-        // A read-modify-write: either it comes before `press`, which then rings, or it carries on
-        // what that released, and `is_room_requested` sees from here on who waits. With a plain store
-        // both could miss the other.
+        // Relaxed: the load that follows acquires. A read-modify-write, as `request_room` says: with a
+        // plain store both sides could miss the other.
         self.room_requested.swap(false, Relaxed);
+    }
+
+    /// How many items wait for a worker by the reports, unused credits of lanes included.
+    #[cfg(test)]
+    pub(crate) fn backlog(&self, worker: usize) -> isize {
+        self.backlogs[worker].now()
     }
 }
 

@@ -542,7 +542,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         };
         let waits = |batches_log2| {
             let mut workers = workers.clone();
-            workers.any(|it| core.waiting(it) >= capacity.full_batches(batches_log2))
+            workers.any(|it| core.waiting(it) >= capacity.items_in(batches_log2))
         };
         let pace = &mut self.pace;
         let looked = pace.end_rest(woken, lasted, most, is_reported, waits);

@@ -1,51 +1,55 @@
-//! Capacity. A credit is the right to hold one item: taken before the item is written, given
-//! back at its terminal outcome. So what is held, in lanes, in flight and in backoff together,
-//! can never exceed the capacity.
+//! The pool of credits. A credit is the right to hold one item: it is taken before the item is
+//! written, and given back at the outcome of the item. So what is held, in lanes, in flight and in
+//! backoff together, never exceeds the capacity.
 //!
-//! Lanes lease credits by the handful, so that the shared counter is touched once per lease.
-//! Credits that lie idle in lanes come out of an allowance of a quarter of the capacity: however
-//! many lanes there are, three quarters circulate, and somebody who waits gets one.
+//! Lanes lease credits by the handful, so a push touches the pool once for each lease. Credits that
+//! lie idle in lanes come out of an allowance of a quarter of the capacity: however many lanes there
+//! are, three quarters circulate, and whoever waits gets one.
 
 use crate::sync::Ordering::Relaxed;
-
 use crate::sync::{AtomicUsize, Semaphore, broken};
 
-/// The most that a lane leases at once.
+/// The most credits that a lane leases at once.
 pub(crate) const LARGEST_LEASE: usize = 64;
 
+// The counts are Relaxed throughout: only their values matter, and a read-modify-write sees the last
+// one. What a credit was given back for is ordered by the semaphore.
 #[derive(Debug)]
 pub(crate) struct Credits {
     pool: Semaphore,
-    capacity: usize,
+    total: usize,
     /// How many credits may lie idle.
     allowance: usize,
-    /// Credits leased beyond the item they were leased for, and not yet known to be used.
+    /// Credits that were leased beyond the item they were leased for, and are not known to be used.
+    /// Written by whoever leases.
     idle: AtomicUsize,
-    /// Callers in `reserve`. While there are any, what is held is to be flushed at once.
+    /// Callers that wait for a credit. While there are any, what is held is sent at once.
     waiting: AtomicUsize,
 }
 
 impl Credits {
-    pub(crate) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(total: usize) -> Self {
         Self {
-            pool: Semaphore::new(capacity),
-            capacity,
-            allowance: capacity / 4,
+            pool: Semaphore::new(total),
+            total,
+            allowance: total / 4,
             idle: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
         }
     }
 
     pub(crate) fn total(&self) -> usize {
-        self.capacity
+        self.total
     }
 
-    /// Takes up to `want` credits, or one where there are not as many, or where the allowance for
-    /// idle ones is used up; 0 if there is none. `spent` is what the lane's last lease brought
-    /// beyond its first item: used by now, so it counts as idle no longer.
+    /// Leases up to `want` credits. Returns how many: one if there are not as many, or if the
+    /// allowance for idle credits is used up; 0 if there is none.
+    ///
+    /// `spent` is what the last lease of this lane brought beyond its first item. The lane asks for
+    /// more, so it has used them, and they are idle no longer.
     pub(crate) fn lease(&self, want: usize, spent: usize) -> usize {
         let beyond = if want - 1 == spent && self.idle.load(Relaxed) <= self.allowance / 2 {
-            // As much again, and there is plenty: the count stays as it is.
+            // As many again, and the allowance is large enough: the count stays as it is.
             spent
         } else {
             self.no_longer_idle(spent);
@@ -70,9 +74,8 @@ impl Credits {
             || broken("credits: none needed")
     }
 
-    /// Counts up to `n` credits as idle, but no more than half of what is left of the allowance:
-    /// what some lanes took and do not use, the others share.
-    // Relaxed, here and below: only the count matters, and a read-modify-write sees the last.
+    /// Counts up to `n` credits as idle, but no more than half of what is left of the allowance. So
+    /// lanes that come later get a share, too. Returns how many.
     fn let_lie_idle(&self, n: usize) -> usize {
         if n == 0 {
             return 0;
@@ -83,11 +86,6 @@ impl Credits {
             }
             n.min(self.allowance.saturating_sub(idle).div_ceil(2))
         };
-        if broken("credits: allowance in two steps") {
-            let idle = self.idle.load(Relaxed);
-            self.idle.store(idle + share(idle), Relaxed);
-            return share(idle);
-        }
         let add = |idle| Some(idle + share(idle)).filter(|sum| *sum > idle);
         let before = self.idle.fetch_update(Relaxed, Relaxed, add);
         before.map_or(0, share)
@@ -99,19 +97,19 @@ impl Credits {
         }
     }
 
-    /// Gives credits back: to those who wait, in their order, else to the pool.
+    /// Gives credits back: to those who wait, in their order, and the rest to the pool.
     pub(crate) fn give_back(&self, n: usize) {
         if n > 0 {
             self.pool.add_permits(n);
         }
     }
 
-    /// Takes one credit now if there is one and nobody waits for it.
+    /// Takes one credit now, if there is one and nobody waits for it.
     pub(crate) fn try_reserve(&self) -> bool {
         self.take(1)
     }
 
-    /// Waits for one credit, first come first served; `false` once the pool is closed.
+    /// Waits for one credit, first come first served. Returns `false` once the pool is closed.
     ///
     /// Cancel safe: a credit that was assigned to a caller who left goes to the next one.
     pub(crate) async fn reserve(&self) -> bool {
@@ -137,14 +135,14 @@ impl Credits {
         self.pool.close();
     }
 
-    /// Credits that nobody has.
+    /// How many credits nobody has.
     #[cfg(test)]
     pub(crate) fn free(&self) -> usize {
         self.pool.available_permits()
     }
 }
 
-/// See [`Credits::wait`].
+/// A caller that is counted as waiting. See [`Credits::wait`].
 #[derive(Debug)]
 pub(crate) struct Waiting<'a>(&'a Credits);
 
