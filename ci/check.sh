@@ -70,11 +70,13 @@ miri() {
 }
 
 step "format" cargo fmt --all --check
+step "layout" ci/layout.sh
 step "lints" clippy
 step "tests: unit, integration, documentation" cargo test --locked --workspace
 step "documentation" docs
 step "examples" examples
 step "locked instructions" ci/locked.sh
+step "mutants that are patches" ci/mutants.sh --check
 step "models (loom)" loom
 step "oldest Rust" ci/msrv.sh
 step "lanes under Miri" miri

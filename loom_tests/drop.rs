@@ -1,5 +1,5 @@
 //! Dropping: whatever state a lane is left in, each item is dropped once and each chunk freed
-//! once. (loom itself looks for what is left of `Arc`s, `queue::lane::grave` for chunks.)
+//! once. (loom itself looks for what is left of `Arc`s, `track` for chunks.)
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 

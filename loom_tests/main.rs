@@ -1,60 +1,71 @@
-//! The models: the real code of the lanes, the maps, the flags, the registry, capacity, requests and
-//! batches, run by loom in every order of its steps, and with every stale value that the memory model
-//! lets a load return.
+//! The models: the real code of lanes, maps, flags, registry, capacity, requests and batches. loom
+//! runs each in every order of its steps, and with every stale value that the memory model lets a
+//! load return.
 //!
 //! ```text
-//! RUSTFLAGS="--cfg swaplane_loom" cargo test --profile loom --lib loom_tests --target-dir target/loom
+//! RUSTFLAGS="--cfg swaplane_loom" \
+//!     cargo test --profile loom --lib --target-dir target/loom loom_tests
 //! ```
 //!
-//! Without that flag they run some hundred times on real threads, in plain `cargo test`.
+//! Without that flag they run some hundred times on real threads, in plain `cargo test`. They are a
+//! unit-test module of the library, so they see its private parts; `parts` holds thin handles on
+//! those, and `support` knows whether loom runs.
 //!
-//! | file | what holds |
-//! |---|---|
-//! | `swap`, `recycle` | a lane's items are taken once and in order, over several swaps, with no fence and no read-modify-write in a push; it goes on swapping |
-//! | `grow` | the same across chunks, with spare ones, and while the flusher frees what is unused |
-//! | `handover` | the same when a lane goes to another thread, with its number or as a `Writer` |
-//! | `shared` | the same for two threads in the shared lane |
-//! | `fallback` | late items come after what their thread had pushed before, and ring |
-//! | `close` | `Ok` if and only if the last collection has the item; nothing is accepted once `close()` has returned; so too with a swap under way |
-//! | `park` | after `park()` said "idle" a push rings, and none before is missed |
-//! | `register` | both for lanes born meanwhile; a lane is forgotten only when gone and empty; what was accepted adds up |
-//! | `flush` | what was pushed before `flush()` is in the collection that follows; every call is answered |
-//! | `backlog` | a full batch is told, or seen |
-//! | `credits` | no more is held than the capacity, no credit is lost, few lie idle; who is refused or waits is heard |
-//! | `map` | an update is in the active side or nowhere, delivered once and in the order of its key, also across two swaps; versions never go backwards; what is on its way is found; removal, closing and parking miss nobody |
-//! | `lease` | a batch comes lease, rings, and is not mistaken for another |
-//! | `stats` | a snapshot never shows more held than the capacity |
-//! | `drop` | every item is dropped once and every chunk freed once, and never used after that, whatever is left behind |
+//! - `swap`, `recycle`: a lane's items are taken once and in order, over several swaps, with no fence
+//!   and no read-modify-write in a push; and the lane goes on swapping.
+//! - `grow`: the same across chunks, with spare ones, and while the flusher frees memory.
+//! - `handover`: the same for a lane that goes to another thread, with an index or as a `Writer`.
+//! - `shared`: the same for two threads in the shared lane.
+//! - `fallback`: fallback items come after what their thread pushed before, and are seen.
+//! - `close`: `Ok` if and only if the last collection has the item; nothing is accepted once
+//!   `close()` has returned. So too with a swap under way, and for a shutdown.
+//! - `park`: after `park()` said "idle" a push wakes the flusher, and none before is missed.
+//! - `register`: `close` and `park` hold for lanes registered meanwhile; a lane is reaped only once
+//!   it has ended and is empty; what was accepted adds up.
+//! - `flush`: what was pushed before `flush()` is in the next collection; every call is answered.
+//! - `backlog`: a full batch is reported, or seen.
+//! - `credits`: no more is held than the capacity, no credit is lost, few lie idle; whoever is
+//!   refused or waits wakes the flusher.
+//! - `stats`: a snapshot never shows more held than the capacity.
+//! - `map`: an update is in the active side or nowhere, and is delivered once and in the order of its
+//!   key; versions never go backwards; what is in flight is found; nobody is missed.
+//! - `lease`: a batch comes back, wakes the flusher, and is not mistaken for another.
+//! - `drop`: every item is dropped once; every chunk is freed once, and not used after that.
+//!
+//! `close`, `register` and `fallback` also assert that the backlog is zero once nothing is held.
 //!
 //! # Mutants
-//! Each ordering and each check that one of these leans on has a name in the code: in `order`,
-//! `full`, `torn` or `broken` (see `src/sync.rs`). While a mutant of that name is alive the ordering
-//! is relaxed, the read-modify-write torn in two, the check left out. Each file says which of its
-//! models notices which mutant, and tests it; a test here sees to it that none is left out.
+//! Each ordering and each check that a proof leans on has a name in the code: in `order`, `full`,
+//! `torn` or `broken` (see `src/sync/mutant.rs`). While the mutant of that name lives, the ordering
+//! is relaxed, the read-modify-write torn in two, the check left out. Each file lists its mutants
+//! with the model that must fail; a test here sees to it that none is left out.
 //!
-//! Not load-bearing, so without a mutant: every literal `Relaxed`; when to swap (after a chunk),
-//! and what memory to keep (`Link::reset`, `sweep`), which decide cost only.
+//! Faults that need other code are patches in `mutants/`. Each names the model that must fail.
+//! `ci/mutants.sh` applies them to a copy, one by one, and runs that model.
+//!
+//! Not load-bearing, so without a mutant: every literal `Relaxed`; when to swap, which is after a
+//! chunk; and what memory to keep (`Link::reset`, `sweep`). Those decide cost only.
 //!
 //! # How far
-//! Where a model says `None` all executions are explored; elsewhere all with that many
-//! preemptions. Chunks have room for two items (or, of bytes, for two and then four). loom keeps
-//! the last seven values of each atomic, and of the accesses to one only the last: of "A loads, B
-//! loads, B stores" it does not see that B could have come first. So a counter that its owner reads
-//! before it writes (`sync::OwnedCounter`) is a read-modify-write here.
+//! Where a model says `None` all executions are explored; elsewhere all executions with that many
+//! preemptions. Chunks have room for two items, or, of bytes, for two and then four. loom keeps the
+//! last seven values of each atomic, and only the last access to it: of "A loads, B loads, B
+//! stores" it does not see that B could have come first. So a counter that its owner reads before
+//! it writes (`sync::OwnedCounter`) is a read-modify-write here.
 //!
 //! # Not proven here
-//! - The task of the flusher: timers, delivery, retry, and that it calls its collector and hears
-//!   its requests in the order in which the models do. `parts` is where they meet.
-//! - `DashMap`. Its stand-in is a list for each shard, under a mutex also for readers.
+//! - The task of the flusher: timers, delivery, retry, and that it calls its collector and takes
+//!   its requests in the order in which the models do.
+//! - `DashMap`. Its stand-in, `shards`, is a list for each shard, under a mutex also for readers.
 //! - `arc_swap`. Its stand-in is two relaxed accesses, so nothing leans on its orderings.
-//! - `membarrier(2)`. Models of pushes without fences (`Expedited`) take a compiler fence to be what
-//!   the barrier of another thread makes of it, a full fence. That is more than it is towards
-//!   threads that run no barrier; so all that needs no barrier is also shown with no fence at all
-//!   (`None`, and the models of bare lanes). That a compiler keeps that order, and what is done
-//!   where the call begins to fail, is not shown.
+//! - `membarrier(2)`. Models of pushes without fences (`Fences::Expedited`) take a compiler fence
+//!   to be a full one. That is more than it is towards threads that run no barrier; so whatever
+//!   needs no barrier is also shown with no fence at all (`Fences::None`, and the models of bare
+//!   lanes). Not shown: that a compiler keeps that order, and what is done where the call begins to
+//!   fail.
 //! - tokio's `Semaphore` and `Notify`, for which there are simple stand-ins; callers who cancel.
-//! - The thread-locals of `src/queue/threads.rs` and the `OnceLock`s of the table, which loom cannot see. The
-//!   models claim numbers and give them back as those do.
+//! - The thread-locals of `src/queue/threads.rs` and the `OnceLock`s of the table, which loom
+//!   cannot see. The models claim indices and give them back as those do.
 //! - Counters that wrap around.
 
 mod backlog;
@@ -98,6 +109,39 @@ fn named_in(directory: &Path, names: &mut BTreeSet<String>) {
             names.extend(quoted.filter_map(|call| Some(call.split_once('"')?.0.to_owned())));
         }
     }
+}
+
+/// Every ordering that is not Relaxed passes through `order` or `full`, or is that of a fence,
+/// which a check guards. Only what no model runs is left out: the facade itself.
+#[test]
+fn every_ordering_has_a_name() {
+    fn look(directory: &Path, nameless: &mut Vec<String>) {
+        for entry in directory.read_dir().unwrap() {
+            let path = entry.unwrap().path();
+            if path.ends_with("src/sync") {
+                continue;
+            }
+            if path.is_dir() {
+                look(&path, nameless);
+                continue;
+            }
+            for line in std::fs::read_to_string(&path).unwrap().lines() {
+                let code = line.trim_start();
+                let strong = ["Acquire", "Release", "AcqRel", "SeqCst"];
+                let strong = strong.iter().any(|order| code.contains(order));
+                let named = ["order(\"", "fence("]
+                    .iter()
+                    .any(|name| code.contains(name));
+                if strong && !named && !code.starts_with("//") && !code.starts_with("use ") {
+                    nameless.push(format!("{}: {code}", path.display()));
+                }
+            }
+        }
+    }
+    let mut nameless = Vec::new();
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    look(&sources, &mut nameless);
+    assert!(nameless.is_empty(), "{nameless:#?}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A batch on its way: an owned lease on items that come lease by themselves.
+//! Batches: an owned lease on items, which come back by themselves.
 
 mod lease;
 
@@ -11,16 +11,18 @@ use crate::sync::Arc;
 
 /// Items for the sink: at most [`max_batch_size`](crate::Builder::max_batch_size), in order.
 ///
-/// A batch is an owned lease. It derefs to `[T]`, can be moved into another task or into
-/// `spawn_blocking`, and when it is dropped its items go lease to the queue. So an attempt that
-/// fails, times out, panics or is cancelled loses nothing, and a retry needs neither `T: Clone`
-/// nor `T: Sync`. The next attempt waits until this one has ended and the batch is lease: they
-/// never overlap. (An attempt that is over its time is cancelled at its next `.await`. Where one
-/// blocks its thread for good, or keeps its batch for good, what is behind it waits for a
-/// shutdown, whose deadline returns the batch if it is lease, and else counts it as lost.)
+/// A batch is an owned lease. It derefs to `[T]`, and can be moved into another task or into
+/// `spawn_blocking`. When it is dropped its items go back to the queue. So an attempt that fails,
+/// times out, panics or is cancelled loses nothing, and a retry needs neither `T: Clone` nor `T:
+/// Sync`.
 ///
-/// After an attempt that returned `Ok` the items are dropped. What an attempt changes in them, by
-/// `DerefMut`, the next one finds changed.
+/// Attempts never overlap: the next one waits until this one has ended and its batch has come back.
+/// An attempt that is over its time is cancelled at its next `.await`. If an attempt blocks its
+/// thread for good, or keeps its batch for good, everything behind it waits until the deadline of a
+/// shutdown.
+///
+/// After an attempt that returned `Ok` the items are dropped. If an attempt changes items, by
+/// `DerefMut`, the next attempt finds them changed.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -45,11 +47,12 @@ pub struct Batch<T> {
     items: Vec<T>,
     ticket: Ticket,
     reason: Reason,
-    /// `None` before it is lent, and once the items have been taken out.
+    /// Where the items go when the batch is dropped. `None` before the batch is lent, and once its
+    /// items were taken out.
     lease: Option<Arc<Lease<T>>>,
 }
 
-/// Why a batch left.
+/// Why a batch left when it did.
 ///
 /// ```
 /// use swaplane::{Batch, Reason};
@@ -63,9 +66,9 @@ pub struct Batch<T> {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// About `max_batch_size` items waited.
+    /// About [`max_batch_size`](crate::Builder::max_batch_size) items waited.
     Size,
-    /// `max_delay` had passed since the first of them.
+    /// Items had waited for [`max_delay`](crate::Builder::max_delay).
     Delay,
     /// The sink was free, and [`max_delay`](crate::Builder::max_delay) is zero.
     Idle,
@@ -73,7 +76,8 @@ pub enum Reason {
     Flush,
     /// The queue was full, or somebody waited for room.
     Room,
-    /// The queue was closed. Also the reason of what [`drain`](crate::Sink::drain) gets.
+    /// The queue was closed. It is also the reason of the batch that
+    /// [`drain`](crate::Sink::drain) gets.
     Close,
 }
 
@@ -85,7 +89,7 @@ pub(crate) struct Ticket {
 }
 
 impl<T> Batch<T> {
-    /// Not lent yet.
+    /// Makes a batch that is not lent yet.
     pub(crate) fn new(items: Vec<T>, ticket: Ticket, reason: Reason) -> Self {
         Self {
             items,
@@ -99,14 +103,14 @@ impl<T> Batch<T> {
         self.ticket
     }
 
-    /// The items of a batch that was not lent.
+    /// The items of a batch that is not lent.
     pub(crate) fn unpack(mut self) -> Vec<T> {
         std::mem::take(&mut self.items)
     }
 
-    /// Tells this batch from every other of the queue, and stays the same across attempts: what
-    /// a sink needs to recognise an attempt that had an effect although it failed. What
-    /// [`drain`](crate::Sink::drain) gets is a batch of its own.
+    /// The id of this batch, which no other batch of the queue has. It stays the same across
+    /// attempts: so a sink recognises a batch whose earlier attempt failed but had an effect. The
+    /// batch that [`drain`](crate::Sink::drain) gets has an id of its own.
     ///
     /// ```
     /// # use swaplane::Batch;
@@ -119,7 +123,7 @@ impl<T> Batch<T> {
         self.ticket.id
     }
 
-    /// The number of this attempt, from 1.
+    /// The number of this attempt at the batch, from 1.
     ///
     /// ```
     /// # use swaplane::Batch;
@@ -134,41 +138,25 @@ impl<T> Batch<T> {
 
     /// Why the batch left when it did.
     ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let (sender, mut reasons) = tokio::sync::mpsc::unbounded_channel();
-    /// let queue = swaplane::Queue::<u8>::builder().spawn_fn(move |batch| {
-    ///     let sent = sender.send(batch.reason());
-    ///     async move { Ok(sent?) }
-    /// })?;
-    /// queue.push(1)?;
-    /// queue.flush().await?;
-    /// assert_eq!(reasons.recv().await, Some(swaplane::Reason::Flush));
-    /// # Ok(())
-    /// # }
-    /// ```
     #[must_use]
     pub fn reason(&self) -> Reason {
         self.reason
     }
 
-    /// Takes the items for good. This attempt is then the last: with `Ok` the items count as
+    /// Takes the items out for good: no other attempt follows. With `Ok` the items then count as
     /// delivered, with anything else as lost.
     ///
     /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let (sender, mut rows) = tokio::sync::mpsc::unbounded_channel();
-    /// let queue = swaplane::Queue::builder().spawn_fn(move |batch| {
+    /// # let builder = swaplane::Queue::builder().own_thread();
+    /// let (sender, rows) = std::sync::mpsc::channel();
+    /// let queue = builder.spawn_fn(move |batch| {
     ///     let sent = sender.send(batch.into_vec());
     ///     async move { Ok(sent?) }
     /// })?;
     /// queue.push(1)?;
-    /// queue.flush().await?;
-    /// assert_eq!(rows.recv().await, Some(vec![1]));
-    /// # Ok(())
-    /// # }
+    /// queue.flush_blocking()?;
+    /// assert_eq!(rows.recv()?, vec![1]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
     pub fn into_vec(mut self) -> Vec<T> {
@@ -200,7 +188,7 @@ impl<T> Drop for Batch<T> {
             let items = std::mem::take(&mut self.items);
             if let Some(Content::Back(mut items)) = lease.receive(self.ticket, Content::Back(items))
             {
-                // Nobody expects them any more.
+                // The flusher has given the batch up, so nobody else drops its items.
                 drop_items(&mut items);
             }
         }
@@ -218,13 +206,13 @@ impl<T> fmt::Debug for Batch<T> {
     }
 }
 
-/// Drops items whose `Drop` may panic, which concerns nobody else. One by one: a second panic
-/// during the first one's unwinding would end the process.
+/// Drops items, and catches the panics of their `Drop`. One by one: a second panic while the first
+/// unwinds would abort the process.
 pub(crate) fn drop_items<T>(items: &mut Vec<T>) {
     if !std::mem::needs_drop::<T>() {
         return items.clear();
     }
-    // From the end, where they are dropped in state: an item may be too large for the stack.
+    // From the end, where an item is dropped in place: it may be too large for the stack.
     while let Some(last) = items.len().checked_sub(1) {
         catch("the drop of an item", || items.truncate(last));
     }

@@ -1,5 +1,4 @@
-//! Setting up: one builder for both faces, with what both share here, and what each has besides
-//! below.
+//! The builder of queues and maps. What both have is here, what each has for itself lies below.
 
 mod map;
 mod queue;
@@ -23,17 +22,19 @@ use crate::source::Source;
 use crate::stats::Counters;
 use crate::sync::{Arc, mpsc};
 
-/// The settings of a [`Queue`] or a [`Map`](crate::Map) to be. Made by [`Queue::builder`] or
-/// [`Map::builder`](crate::Map::builder); ends with one of the `spawn`s, which refuses values out of range, all at once.
-/// No duration may be longer than 365 days.
+/// Builds a [`Queue`](crate::Queue) or a [`Map`](crate::Map). Made by
+/// [`Queue::builder`](crate::Queue::builder) or [`Map::builder`](crate::Map::builder).
+///
+/// The last call is one of the `spawn`s. It checks all settings, and refuses those out of range,
+/// all at once. No duration may be longer than 365 days.
 ///
 /// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::time::Duration;
 /// use swaplane::{Queue, Retry};
 ///
 /// let queue = Queue::<String>::builder()
+///     .own_thread() // or call `spawn_fn` within a tokio runtime
 ///     .name("lines")
 ///     .capacity(10_000)
 ///     .max_batch_size(1000)
@@ -54,16 +55,10 @@ pub struct Builder<B: Buffer> {
     own: B::Settings,
 }
 
-/// What a [`Builder`] builds: a [`Queue`] or a [`Map`](crate::Map). Nobody else can implement it.
-///
-/// ```
-/// fn named<B: swaplane::Buffer>(builder: swaplane::Builder<B>) -> swaplane::Builder<B> {
-///     builder.name("mine").capacity(10_000)
-/// }
-/// let builder = named(swaplane::Queue::<u8>::builder());
-/// ```
+/// What a [`Builder`] builds: a [`Queue`](crate::Queue) or a [`Map`](crate::Map). Nobody else can
+/// implement it.
 pub trait Buffer: sealed::Sealed {
-    /// The settings that only it has.
+    /// The settings that only this kind has.
     #[doc(hidden)]
     type Settings;
 }
@@ -88,34 +83,26 @@ impl<B: Buffer> Builder<B> {
         }
     }
 
-    /// The name in logs, and of a thread of its own; `swaplane` by default. Without a NUL.
-    ///
-    /// ```
-    /// let builder = swaplane::Queue::<u8>::builder().name("clicks");
-    /// ```
+    /// The name that stands in the log, and on the thread of [`own_thread`](Self::own_thread):
+    /// `swaplane` by default. It must not contain a NUL.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.settings.name = name.into();
         self
     }
 
-    /// How many partitions there are, 1 to 4096. By default the number of CPUs, or
-    /// `max_in_flight` if that is larger. Keyed pushes of one partition share a lock.
-    ///
-    /// ```
-    /// let builder = swaplane::Queue::<u8>::builder().partitions(8);
-    /// ```
+    /// How many partitions there are: from 1 to 4096. By default the number of CPUs, or
+    /// [`max_in_flight`](Self::max_in_flight) if that is larger. Keyed pushes of one partition
+    /// share a lock.
     pub fn partitions(mut self, partitions: usize) -> Self {
         self.settings.partitions = Some(partitions);
         self
     }
 
-    /// How many items may be held in all: waiting, in flight and in backoff; 100 000 by default,
-    /// 1 to 536 870 911. A hard bound. Up to a quarter of it may lie unused in lanes, so with
-    /// several of them [`Full`](crate::PushError::Full) can come that much early.
+    /// How many items may be held in all, waiting, in flight and in backoff: from 1 to
+    /// 536 870 911, and 100 000 by default.
     ///
-    /// ```
-    /// let builder = swaplane::Queue::<u8>::builder().capacity(10_000).max_batch_size(7_500);
-    /// ```
+    /// The bound is hard. Up to a quarter of it may lie unused in lanes, so with several lanes
+    /// [`Full`](crate::PushError::Full) can come that much early.
     pub fn capacity(mut self, capacity: usize) -> Self {
         self.settings.capacity = capacity;
         self
@@ -124,12 +111,13 @@ impl<B: Buffer> Builder<B> {
     /// How many items a batch has at most: from 1 to three quarters of the capacity, rounded up.
     /// By default 500, or that bound if it is less. With `None` a batch is everything that waits.
     ///
-    /// A full batch leaves at once; where full batches follow one another faster than one in a
-    /// millisecond, within two milliseconds, since each wake of the flusher delays a push. After
-    /// such times lanes may hold credits, by which pushes are silent: then within ten milliseconds.
+    /// A full batch leaves at once. Under a steady load of more than 1,000 batches a second it may
+    /// wait up to 2 ms, and up to 10 ms right after such a load: each wake-up of the flusher delays
+    /// a push, so there are fewer of them then.
     ///
     /// ```
-    /// let builder = swaplane::Queue::<u8>::builder().max_batch_size(None);
+    /// let hundreds = swaplane::Queue::<u8>::builder().max_batch_size(100);
+    /// let whatever_waits = swaplane::Queue::<u8>::builder().max_batch_size(None);
     /// ```
     pub fn max_batch_size(mut self, items: impl Into<Option<usize>>) -> Self {
         self.settings.max_batch_size = match items.into() {
@@ -139,48 +127,37 @@ impl<B: Buffer> Builder<B> {
         self
     }
 
-    /// How long the first item of a batch waits for more; 50 ms by default. With zero the sink
-    /// gets whatever is there the moment it is free: no added latency when there is little to
-    /// do, and batches that grow with the load. Its price is paid by pushes, each of which has to
-    /// wake the flusher if it sleeps; and where items come every few microseconds it does not
-    /// sleep, but keeps a core busy.
+    /// How long the first item of a batch waits for more: 50 ms by default.
     ///
-    /// ```
-    /// # use std::time::Duration;
-    /// let builder = swaplane::Queue::<u8>::builder().max_delay(Duration::from_millis(5));
-    /// let adaptive = swaplane::Queue::<u8>::builder().max_delay(Duration::ZERO);
-    /// ```
+    /// With zero the sink gets whatever waits as soon as it is free. That adds no latency under a
+    /// low load, and batches grow with the load. Pushes pay for it: a push into a sleeping flusher
+    /// has to wake it. If an item comes every few microseconds the flusher does not sleep, and
+    /// keeps a core busy.
     pub fn max_delay(mut self, delay: Duration) -> Self {
         self.settings.max_delay = delay;
         self
     }
 
     /// How many batches may be in flight at once: 1 by default, at most one for each partition.
-    /// Each partition belongs to one of as many workers, which has one unfinished batch at a time:
-    /// so order is kept.
     ///
-    /// ```
-    /// let builder = swaplane::Queue::<u8>::builder().max_in_flight(4);
-    /// ```
+    /// There are as many workers. Each partition belongs to one worker, and a worker has one
+    /// unfinished batch at a time: so order is kept. One producer without keys fills one partition,
+    /// and so uses one worker; take several [`Writer`](crate::Writer)s for more.
     pub fn max_in_flight(mut self, batches: usize) -> Self {
         self.settings.max_in_flight = batches;
         self
     }
 
-    /// How long an attempt may take before it is cancelled and counts as failed; 10 s by default.
-    /// Longer than zero.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// let builder = swaplane::Queue::<u8>::builder().attempt_timeout(Duration::from_secs(2));
-    /// ```
+    /// How long an attempt may take before it is cancelled and counts as failed: longer than zero,
+    /// and 10 s by default.
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.settings.attempt_timeout = timeout;
         self
     }
 
-    /// When a failed attempt is followed by another: a [`Retry`], or a closure
-    /// `Fn(u32, &SinkError) -> Option<Duration>`; [`Retry::exponential`] by default.
+    /// When a failed attempt is followed by another: a [`Retry`], which is
+    /// [`Retry::exponential`] by default, or a closure
+    /// `Fn(u32, &SinkError) -> Option<Duration>`.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -207,9 +184,10 @@ impl<B: Buffer> Builder<B> {
         self
     }
 
-    /// Runs the flusher and the attempts on a thread of their own, for programs without a
-    /// runtime. A sink that blocks that thread delays timeouts and deadlines too; one made by
-    /// [`spawn_blocking_fn`](Self::spawn_blocking_fn) does not.
+    /// Runs the flusher and the attempts on a thread of their own, for programs without a runtime.
+    ///
+    /// A sink that blocks that thread delays timeouts and deadlines too. A sink made by
+    /// [`spawn_blocking_fn`](Self::spawn_blocking_fn) blocks another thread.
     ///
     /// ```
     /// let queue = swaplane::Queue::<u8>::builder()
@@ -224,12 +202,12 @@ impl<B: Buffer> Builder<B> {
         self
     }
 
-    /// Checks the settings and starts the flusher of a source. `wrong` is what is wrong with those
-    /// of the face.
+    /// Checks the settings and starts the flusher. `violations_of_own` are those of the settings
+    /// that only this kind has.
     fn start<S, K>(
         self,
         sink: K,
-        mut wrong: Vec<Violation>,
+        mut violations_of_own: Vec<Violation>,
         source: impl FnOnce(Shape, B::Settings) -> S,
     ) -> Result<Arc<SharedOf<S>>, BuildError>
     where
@@ -237,7 +215,7 @@ impl<B: Buffer> Builder<B> {
         K: Sink<S::Item>,
     {
         let mut violations = self.settings.violations();
-        violations.append(&mut wrong);
+        violations.append(&mut violations_of_own);
         let handle = match self.runtime {
             Runtime::Current => Handle::try_current()
                 .map_err(|_| no_runtime())
@@ -292,7 +270,8 @@ fn no_runtime() -> Violation {
     }
 }
 
-/// tokio does not tell whether a runtime has a timer, but panics where one is made without.
+/// Checks that a runtime has a timer. tokio does not tell, but panics where a timer is made
+/// without.
 fn with_timer(handle: Handle) -> Result<Handle, Violation> {
     let probe = || {
         let _inside = handle.enter();
@@ -308,8 +287,8 @@ fn with_timer(handle: Handle) -> Result<Handle, Violation> {
     }
 }
 
-/// Starts a thread that drives a runtime of its own, made there: a runtime must not be dropped
-/// in an async context, which the caller may be in.
+/// Starts a thread that drives a runtime of its own. The runtime is made there, since the caller
+/// may be in async code, where a runtime must not be dropped.
 fn start_thread<S, K>(shared: Arc<SharedOf<S>>, sink: K) -> io::Result<()>
 where
     S: Source,
@@ -328,7 +307,7 @@ where
         let flusher = Flusher::new(shared, sink, runtime.handle().clone());
         report.send(Ok(())).unwrap_or_default();
         runtime.block_on(flusher.run());
-        // Not waiting for what a sink may still be blocked in.
+        // Does not wait for a call in which a sink may still be blocked.
         runtime.shutdown_background();
     })?;
     started.recv().map_err(io::Error::other)?

@@ -58,8 +58,8 @@ impl Capacity {
     ///
     /// Leased credits that no item has used yet make the backlog look larger than it is. So all
     /// holders together lease a quarter ahead of what wakes the flusher, and less the nearer the
-    /// backlog comes to that. Behind a full batch of which the flusher knows they lease that quarter
-    /// again.
+    /// backlog comes to that. Behind a full batch of which the flusher knows they lease that
+    /// quarter again.
     pub(crate) fn lease(&self, partition: usize, holders: usize, last: usize) -> usize {
         let (waiting, armed) = self.backlog_of(partition).look();
         let (waiting, batches_log2) = (waiting.max(0) as usize, armed.unwrap_or(0));
@@ -80,8 +80,8 @@ impl Capacity {
         self.credits.give_back(unused);
     }
 
-    /// Reports `n` items, or credits for them. Returns whether the flusher is to be woken, because it
-    /// asked to be at this size.
+    /// Reports `n` items, or credits for them. Returns whether the flusher is to be woken, because
+    /// it asked to be at this size.
     pub(crate) fn report(&self, partition: usize, n: usize) -> bool {
         self.backlog_of(partition).report(n, self.max_batch_size)
     }
@@ -105,8 +105,8 @@ impl Capacity {
     /// Asks the flusher to make room.
     ///
     /// And if the flusher clears the request meanwhile?
-    /// 1. This swap comes first. The flusher's swap reads it, and so sees in `is_room_requested`, which
-    ///    it calls next, all that came before: the items, and whoever waits.
+    /// 1. This swap comes first. The flusher's swap reads it, and so sees in `is_room_requested`,
+    ///    which it calls next, all that came before: the items, and whoever waits.
     /// 2. The flusher's swap comes first. This one reads `false`, and wakes the flusher.
     pub(crate) fn request_room(&self) {
         // Release: pairs with the Acquire of `is_room_requested`; what is to be sent was pushed
@@ -165,8 +165,8 @@ impl Capacity {
         items_in(self.max_batch_size, batches_log2) as usize
     }
 
-    /// How many of the items in `2^batches_log2` full batches may be missing when the reports say that
-    /// those are full: a quarter.
+    /// How many of the items in `2^batches_log2` full batches may be missing when the reports say
+    /// that those are full: a quarter.
     fn slack(&self, batches_log2: usize) -> usize {
         self.items_in(batches_log2) / 4
     }
@@ -196,8 +196,8 @@ impl Capacity {
 
     /// Clears the request for room: there is room, or nothing to send.
     pub(crate) fn clear_room_request(&self) {
-        // Relaxed: the load that follows acquires. A read-modify-write, as `request_room` says: with a
-        // plain store both sides could miss the other.
+        // Relaxed: the load that follows acquires. A read-modify-write, as `request_room` says:
+        // with a plain store both sides could miss the other.
         self.room_requested.swap(false, Relaxed);
     }
 

@@ -1,4 +1,4 @@
-//! What can go wrong, one type an operation. Errors give back what they refuse and never print it.
+//! Errors, one type for each operation. An error gives back what was refused, and never prints it.
 
 pub(crate) mod build;
 pub(crate) mod check;
@@ -6,21 +6,18 @@ pub(crate) mod check;
 use std::error::Error;
 use std::fmt;
 
-/// Why an item was refused; it comes back.
+/// A refused push, with the item.
 ///
 /// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
+/// # let queue = swaplane::Queue::builder().own_thread().spawn_fn(|_batch| async { Ok(()) })?;
 /// use swaplane::PushError;
 ///
 /// match queue.push(1) {
 ///     Ok(()) => {}
 ///     Err(PushError::Full(item)) => println!("{item} has to wait"),
-///     Err(refused) => println!("too late for {}", refused.into_inner()),
+///     Err(PushError::Closed(item)) => println!("{item} is too late"),
 /// }
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum PushError<T> {
@@ -46,10 +43,6 @@ impl<T> PushError<T> {
     }
 
     /// The refused item.
-    ///
-    /// ```
-    /// assert_eq!(swaplane::PushError::Full(7).into_inner(), 7);
-    /// ```
     #[must_use]
     pub fn into_inner(self) -> T {
         match self {
@@ -57,21 +50,13 @@ impl<T> PushError<T> {
         }
     }
 
-    /// Whether the queue was full: later there may be room.
-    ///
-    /// ```
-    /// assert!(swaplane::PushError::Full(7).is_full());
-    /// ```
+    /// Whether the queue was full. There may be room later.
     #[must_use]
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full(_))
     }
 
-    /// Whether the queue was closed: there will never be room again.
-    ///
-    /// ```
-    /// assert!(swaplane::PushError::Closed(7).is_closed());
-    /// ```
+    /// Whether the queue was closed. There will never be room again.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::Closed(_))
@@ -123,28 +108,25 @@ impl fmt::Display for RefusalReason {
 
 impl Error for RefusalReason {}
 
-/// Where `push_all` stopped, or one of a map's `put_all`s.
+/// A refusal in the middle of `push_all`, `put_all` or `put_newer_all`.
 ///
 /// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let queue = swaplane::Queue::builder().capacity(4).max_batch_size(3).spawn_fn(|_batch| async { Ok(()) })?;
+/// # let builder = swaplane::Queue::builder().own_thread();
+/// let queue = builder.capacity(4).spawn_fn(|_batch| async { Err("down")? })?;
 /// let error = queue.push_all(0..6).unwrap_err();
 /// assert_eq!((error.accepted, error.reason), (4, swaplane::RefusalReason::Full));
 /// assert_eq!(error.into_inner(), [4, 5]);
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[non_exhaustive]
 #[derive(Clone, PartialEq, Eq)]
 pub struct PushAllError<T> {
-    /// How many items were accepted, from the first on. (Of a map's
-    /// [`put_newer_all`](crate::Map::put_newer_all) some before `rest` may have been stale, and do
-    /// not count.)
+    /// How many items were accepted. They are the first ones, less those that were stale in
+    /// [`put_newer_all`](crate::Map::put_newer_all).
     pub accepted: usize,
     /// The first refused item and all that came after it.
     pub rest: Vec<T>,
-    /// Why the first of them was refused.
+    /// Why the first item of `rest` was refused.
     pub reason: RefusalReason,
 }
 
@@ -167,47 +149,18 @@ impl<T> PushAllError<T> {
     }
 
     /// The items that were not accepted.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let queue = swaplane::Queue::builder().capacity(4).max_batch_size(3).spawn_fn(|_batch| async { Ok(()) })?;
-    /// let rest = queue.push_all(0..6).unwrap_err().into_inner();
-    /// assert_eq!(rest, [4, 5]);
-    /// # Ok(())
-    /// # }
-    /// ```
     #[must_use]
     pub fn into_inner(self) -> Vec<T> {
         self.rest
     }
 
-    /// Whether the queue was full: later there may be room.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let queue = swaplane::Queue::builder().capacity(4).max_batch_size(3).spawn_fn(|_batch| async { Ok(()) })?;
-    /// assert!(queue.push_all(0..6).is_err_and(|error| error.is_full()));
-    /// # Ok(())
-    /// # }
-    /// ```
+    /// Whether the queue was full. There may be room later.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.reason == RefusalReason::Full
     }
 
-    /// Whether the queue was closed: there will never be room again.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let queue = swaplane::Queue::builder().capacity(4).max_batch_size(3).spawn_fn(|_batch| async { Ok(()) })?;
-    /// queue.close();
-    /// assert!(queue.push_all(0..6).is_err_and(|error| error.is_closed()));
-    /// # Ok(())
-    /// # }
-    /// ```
+    /// Whether the queue was closed. There will never be room again.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.reason == RefusalReason::Closed
@@ -236,17 +189,14 @@ impl<T> fmt::Display for PushAllError<T> {
 
 impl<T> Error for PushAllError<T> {}
 
-/// Why there is no permit.
+/// Why a reservation failed.
 ///
 /// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
+/// # let queue = swaplane::Queue::builder().own_thread().spawn_fn(|_batch| async { Ok(()) })?;
 /// # queue.push(1)?;
 /// queue.close();
-/// assert!(queue.reserve().await.is_err_and(|error| error.is_closed()));
-/// # Ok(())
-/// # }
+/// assert!(queue.reserve_blocking().is_err_and(|error| error.is_closed()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -257,10 +207,6 @@ pub enum ReserveError {
 
 impl ReserveError {
     /// Whether the queue was closed.
-    ///
-    /// ```
-    /// assert!(swaplane::ReserveError::Closed.is_closed());
-    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::Closed)
@@ -275,42 +221,36 @@ impl fmt::Display for ReserveError {
 
 impl Error for ReserveError {}
 
-/// What a flush covered and did not deliver, by outcome. Where the flusher ends before it answers,
-/// what was pushed since the call may be among it.
+/// How many of the items that a flush covered were not delivered, by outcome. If the flusher ended
+/// before it answered, items that were pushed since the call may be counted too.
 ///
 /// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use swaplane::{Queue, Retry};
 ///
 /// let queue = Queue::<u8>::builder()
+///     .own_thread()
 ///     .retry(Retry::never())
 ///     .spawn_fn(|_batch| async { Err("down")? })?;
 /// queue.push(1)?;
-/// let error = queue.flush().await.unwrap_err();
+/// let error = queue.flush_blocking().unwrap_err();
 /// assert_eq!((error.lost, error.undelivered()), (1, 1));
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[non_exhaustive]
 #[must_use]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FlushError {
-    /// Given up: every retry failed, or the sink kept the batch.
+    /// Items given up: every retry failed, or the sink kept the batch.
     pub lost: u64,
-    /// Handed back by a shutdown whose deadline passed meanwhile.
+    /// Items handed back by a shutdown whose deadline passed meanwhile.
     pub returned: u64,
-    /// Still held, because the flusher has ended (its runtime was dropped). A shutdown returns
+    /// Items still held, because the flusher ended when its runtime was dropped. A shutdown returns
     /// them.
     pub held: u64,
 }
 
 impl FlushError {
-    /// All that was not delivered.
-    ///
-    /// ```
-    /// assert_eq!(swaplane::FlushError::default().undelivered(), 0);
-    /// ```
+    /// How many items were not delivered, whatever became of them.
     #[must_use]
     pub fn undelivered(&self) -> u64 {
         self.lost + self.returned + self.held

@@ -4,7 +4,7 @@
 //! ```text
 //!        ┌── hear: flush? close? shutdown? ◄──────────────┐
 //!        ▼                                                │
-//!      step: for each free worker, is there a reason? ──► rest: until a wakeup, a timer, an outcome
+//!      step: for each free worker, is there a reason? ──► rest: until a wake-up, a timer or an end
 //!            collect, cut, send                                (parked if there is nothing to do)
 //! ```
 //!

@@ -1,5 +1,5 @@
-//! What every handle does alike, for a queue and for a map: it flushes, closes, shuts down and gives
-//! the account. [`Handle`] does it; two macros give each public handle the methods, with one
+//! What every handle does alike, for a queue and for a map: it flushes, closes, shuts down and
+//! gives the account. [`Handle`] does it; two macros give each public handle the methods, with one
 //! documentation.
 
 use std::fmt;
@@ -123,7 +123,8 @@ macro_rules! observing_methods {
         /// partition. That is the price of pushes that count nothing.
         ///
         /// ```
-        /// # let queue = swaplane::Queue::builder().own_thread().spawn_fn(|_batch| async { Ok(()) })?;
+        /// # let builder = swaplane::Queue::builder().own_thread();
+        /// # let queue = builder.spawn_fn(|_batch| async { Ok(()) })?;
         /// queue.push(1)?;
         /// queue.flush_blocking()?;
         /// let stats = queue.stats();
@@ -145,7 +146,8 @@ macro_rules! observing_methods {
         /// call.
         ///
         /// ```
-        /// # let queue = swaplane::Queue::builder().own_thread().spawn_fn(|_batch| async { Ok(()) })?;
+        /// # let builder = swaplane::Queue::builder().own_thread();
+        /// # let queue = builder.spawn_fn(|_batch| async { Ok(()) })?;
         /// assert!(queue.close());
         /// assert!(!queue.close());
         /// assert!(queue.push(1).unwrap_err().is_closed());
@@ -213,10 +215,10 @@ macro_rules! waiting_methods {
         /// returned items. The future can be polled on any runtime, or on none.
         ///
         /// A shutdown also works where the runtime of the flusher is gone. Then it may block its
-        /// thread for up to 100 ms, or for `deadline` if that is shorter, while the last attempts are
-        /// dropped, and for up to 50 ms while pushes in progress end. Where that runtime is there and
-        /// nobody drives it, such as one of a single thread outside of its `block_on`, a shutdown
-        /// never ends.
+        /// thread for up to 100 ms, or for `deadline` if that is shorter, while the last attempts
+        /// are dropped, and for up to 50 ms while pushes in progress end. Where that runtime is
+        /// there and nobody drives it, such as one of a single thread outside of its `block_on`, a
+        /// shutdown never ends.
         ///
         /// # Cancel safety
         /// The shutdown goes on without its caller. The next caller gets the report.
@@ -225,7 +227,8 @@ macro_rules! waiting_methods {
         /// # #[tokio::main(flavor = "current_thread")]
         /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
         /// use std::time::Duration;
-        /// # let queue = swaplane::Queue::<u8>::builder().spawn_fn(|_batch| async { Err("down")? })?;
+        /// # let builder = swaplane::Queue::<u8>::builder();
+        /// # let queue = builder.spawn_fn(|_batch| async { Err("down")? })?;
         /// queue.push(1)?;
         /// let report = queue.shutdown(Duration::from_millis(10)).await;
         /// assert_eq!((report.accepted, report.delivered, report.returned), (1, 0, vec![1]));
@@ -246,7 +249,8 @@ macro_rules! waiting_methods {
         ///
         /// ```
         /// use std::time::Duration;
-        /// # let queue = swaplane::Queue::builder().own_thread().spawn_fn(|_batch| async { Ok(()) })?;
+        /// # let builder = swaplane::Queue::builder().own_thread();
+        /// # let queue = builder.spawn_fn(|_batch| async { Ok(()) })?;
         /// queue.push(1)?;
         /// assert!(queue.shutdown_blocking(Duration::from_secs(5)).is_complete());
         /// # Ok::<(), Box<dyn std::error::Error>>(())

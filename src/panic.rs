@@ -1,11 +1,11 @@
-//! Code of the user's that must not take us with it.
+//! Catching panics of the user's code, which must not end the flusher or reach another caller.
 
 use std::any::Any;
 use std::fmt;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-/// Runs `f`; a panic in it is logged, and `None`.
+/// Runs `f`, which is the user's code. A panic in it is logged, and the result is `None`.
 pub(crate) fn catch<R>(what: &str, f: impl FnOnce() -> R) -> Option<R> {
     caught(f)
         .inspect_err(|_| tracing::error!("{what} panicked"))
@@ -16,15 +16,15 @@ fn caught<R>(f: impl FnOnce() -> R) -> Result<R, ()> {
     catch_unwind(AssertUnwindSafe(f)).map_err(discard)
 }
 
-/// Drops what a panic was raised with. Where that panics too, what *that* was raised with stays
-/// where it is: there has to be an end.
+/// Drops the payload of a panic. If that panics too, the payload of that second panic is leaked:
+/// its `Drop` could panic without end.
 fn discard(payload: Box<dyn Any + Send>) {
     if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(another);
     }
 }
 
-/// A value of the user's, whose `Display` and `Drop` may panic.
+/// A value of the user's. A panic of its `Display` or `Drop` is caught.
 #[derive(Debug)]
 pub(crate) struct UserValue<V>(Option<V>);
 
@@ -38,7 +38,7 @@ impl<V> Deref for UserValue<V> {
     type Target = V;
 
     fn deref(&self) -> &V {
-        self.0.as_ref().expect("there until it is dropped")
+        self.0.as_ref().expect("it is taken only on drop")
     }
 }
 
@@ -59,14 +59,14 @@ impl<V> Drop for UserValue<V> {
     }
 }
 
-/// Drops two values of the user's. A panic of the first waits until the second is gone: two at once
-/// would end the process.
+/// Drops two values of the user's. A panic of the first goes on once the second is dropped: a
+/// second panic while the first unwinds would abort the process.
 #[inline(always)]
 pub(crate) fn drop_both<A, B>(a: A, b: B) {
     drop(drop_before(a, b));
 }
 
-/// Drops `a` and gives `b` back; or, if that panics, drops `b` and panics on.
+/// Drops `a` and returns `b`. If the drop panics, `b` is dropped and the panic goes on.
 #[inline(always)]
 pub(crate) fn drop_before<A, B>(a: A, b: B) -> B {
     if !std::mem::needs_drop::<A>() {

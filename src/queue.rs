@@ -1,4 +1,5 @@
-//! The append face: [`Queue`], its [`Writer`]s and its [`Permit`]s.
+//! The handle of a queue: [`Queue`]. Below it lie its store, the lanes, and what is owned: a
+//! [`Writer`] and a [`Permit`].
 
 pub(crate) mod barrier;
 pub(crate) mod collect;
@@ -12,31 +13,31 @@ pub(crate) mod writer;
 use std::fmt;
 use std::hash::Hash;
 
+use self::collect::Collector;
+use self::store::{Credit, Store};
+use self::threads::lanes::ThreadLanes;
 use self::writer::{Permit, Writer};
 use crate::block_on::block_on;
 use crate::error::{PushAllError, PushError, ReserveError};
 use crate::flusher::{Core, SharedOf};
 use crate::lifecycle::{Handle, observing_methods, waiting_methods};
-use crate::queue::collect::Collector;
-use crate::queue::store::{Credit, Store};
-use crate::queue::threads::lanes::ThreadLanes;
 use crate::source::Admission;
 use crate::sync::Arc;
 
-/// A write buffer: any thread pushes, one sink gets batches.
+/// A write buffer: any thread pushes items, and one sink gets them in batches.
 ///
-/// A handle; clones are cheap and lead to the same queue. When the last handle (clone,
-/// [`Writer`] or [`Permit`]) is dropped the queue closes, and what it holds is delivered in the
-/// background for as long as its runtime lives. To wait for that, and to get back what could
+/// `Queue` is a handle. Clones are cheap and lead to the same queue. When the last handle is
+/// dropped, [`Writer`]s and [`Permit`]s included, the queue closes, and what it holds is delivered
+/// in the background for as long as its runtime lives. To wait for that, and to get back what could
 /// not be delivered, call [`shutdown`](Self::shutdown).
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::time::Duration;
-/// use swaplane::Queue;
+/// use swaplane::{Batch, Queue};
 ///
-/// let queue = Queue::builder().spawn_fn(|batch: swaplane::Batch<u32>| async move {
+/// let queue = Queue::builder().spawn_fn(|batch: Batch<u32>| async move {
 ///     println!("{} numbers", batch.len());
 ///     Ok(())
 /// })?;
@@ -54,7 +55,7 @@ use crate::sync::Arc;
 /// ```
 pub struct Queue<T> {
     handle: Arc<QueueHandle<T>>,
-    /// The handle has it too, but far away.
+    /// The handle has it too, but a push would take two more steps to it.
     lanes: ThreadLanes<T>,
 }
 
@@ -69,6 +70,7 @@ impl<T> Clone for Queue<T> {
     }
 }
 
+/// What the queue holds, and closing it.
 impl<T> Queue<T> {
     #[inline(always)]
     fn store(&self) -> &Store<T> {
@@ -88,27 +90,24 @@ impl<T: Send + 'static> Queue<T> {
 
     /// Pushes an item into the lane of the calling thread. Never blocks, and needs no runtime.
     ///
-    /// The pushes of one thread are delivered in their order. (A task that moves between
-    /// threads is several threads: use a [`Writer`] or [`push_keyed`](Self::push_keyed).) May be
-    /// called from the destructor of a thread-local. Not from a signal handler.
+    /// The pushes of one thread are delivered in their order. A task that moves between threads is
+    /// several threads: give it a [`Writer`], or use [`push_keyed`](Self::push_keyed). The
+    /// destructor of a thread-local may push; a signal handler may not.
     ///
-    /// Costs some nanoseconds: a thread-local load, a few plain loads and stores, no atomic
-    /// read-modify-write. About every 64th push leases credits for the next.
+    /// Costs a few nanoseconds: a thread-local load, a few plain loads and stores, and no atomic
+    /// read-modify-write. About every 64th push leases credits for the next ones.
     ///
     /// # Errors
-    /// [`PushError::Full`] if [`capacity`](crate::Builder::capacity) items are held, or up to a quarter
-    /// less, since other lanes may hold unused credits; [`PushError::Closed`] after
+    /// [`PushError::Full`] if [`capacity`](crate::Builder::capacity) items are held, or up to a
+    /// quarter fewer, since other lanes may hold unused credits. [`PushError::Closed`] after
     /// [`close`](Self::close). The item comes back.
     ///
     /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
+    /// # let queue = swaplane::Queue::builder().own_thread().spawn_fn(|_batch| async { Ok(()) })?;
     /// queue.push("a line")?;
     /// queue.close();
     /// assert_eq!(queue.push("too late").unwrap_err().into_inner(), "too late");
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[inline]
     pub fn push(&self, item: T) -> Result<(), PushError<T>> {
@@ -120,60 +119,55 @@ impl<T: Send + 'static> Queue<T> {
         }
     }
 
-    /// Pushes an item whose order is that of its key: all pushes of one key are delivered in
-    /// their order, whichever threads made them. Never waits for a flush.
+    /// Pushes an item whose order is that of its key: all pushes with one key are delivered in
+    /// their order, whichever threads make them. Never waits for a flush.
     ///
-    /// Costs a hash of the key and an uncontended lock; pushes whose keys fall into the same
-    /// partition share that lock.
+    /// Costs a hash of the key and an uncontended lock. Pushes whose keys fall into one partition
+    /// share that lock.
     ///
     /// # Errors
     /// As [`push`](Self::push).
     ///
     /// # Panics
-    /// Only if hashing the key does, which is before any lock is taken.
+    /// If `Hash` of the key does. No lock is held then.
     ///
     /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
+    /// # let queue = swaplane::Queue::builder().own_thread().spawn_fn(|_batch| async { Ok(()) })?;
     /// let user = 17_u64;
     /// queue.push_keyed(&user, "signed up")?;
     /// queue.push_keyed(&user, "signed in")?;
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[inline]
     pub fn push_keyed<K: Hash + ?Sized>(&self, key: &K, item: T) -> Result<(), PushError<T>> {
         self.store().push_keyed(key, item)
     }
 
-    /// Pushes items one after the other, as [`push`](Self::push) does, up to the first refusal.
+    /// Pushes items one by one, as [`push`](Self::push) does, until one is refused.
     ///
     /// # Errors
-    /// [`PushAllError`] with the refused item and all that came after it. The iterator is then
-    /// collected, so it must end.
+    /// [`PushAllError`] with the refused item and all that came after it. The rest of the iterator
+    /// is collected for that, so the iterator must end.
     ///
     /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let queue = swaplane::Queue::builder().capacity(4).max_batch_size(3).spawn_fn(|_batch| async { Ok(()) })?;
+    /// # let builder = swaplane::Queue::builder().own_thread();
+    /// let queue = builder.capacity(4).spawn_fn(|_batch| async { Err("down")? })?;
     /// let error = queue.push_all(0..6).unwrap_err(); // room for four
     /// assert_eq!((error.accepted, error.rest), (4, vec![4, 5]));
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn push_all<I: IntoIterator<Item = T>>(&self, items: I) -> Result<(), PushAllError<T>> {
         push_all(items, |item| self.push(item))
     }
 
-    /// Waits for room for one item. Callers are served in their order, and what is held is
-    /// flushed while anybody waits. Can be polled on any runtime, or on none.
+    /// Waits for room for one item. Callers are served in their order, and what is held is sent
+    /// without delay while anybody waits. The future can be polled on any runtime, or on none.
     ///
     /// # Errors
     /// [`ReserveError::Closed`] once the queue is closed.
     ///
     /// # Cancel safety
-    /// There is no item yet, so nothing is lost; the place in the line is.
+    /// Nothing is lost but the place in the line.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -188,45 +182,32 @@ impl<T: Send + 'static> Queue<T> {
         Permit::reserve(self)
     }
 
-    /// [`reserve`](Self::reserve) for threads that may block.
+    /// [`reserve`](Self::reserve) for a thread that may block.
     ///
     /// # Errors
     /// As `reserve`.
     ///
     /// # Panics
-    /// On a thread that drives asynchronous tasks, as tokio's own blocking calls do.
-    ///
-    /// ```
-    /// # let queue = swaplane::Queue::builder().own_thread().spawn_fn(|_batch| async { Ok(()) })?;
-    /// queue.reserve_blocking()?.push("there is room for this")?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// In async code: on a thread that drives asynchronous tasks.
     #[track_caller]
     pub fn reserve_blocking(&self) -> Result<Permit<T>, ReserveError> {
         block_on("reserve_blocking", "reserve().await", self.reserve())
     }
 
-    /// A lane of its own, for a thread or task that pushes much: the fastest way in, with an
-    /// order of its own. Costs some hundred bytes; its first push adds a chunk of 512, or of one
-    /// item where that is larger. It may grow to chunks of 128 KiB, of which it keeps one while it
-    /// is idle. The lane ends with the writer.
+    /// Makes a lane for one thread or task that pushes much: the fastest way in, with an order of
+    /// its own. The lane ends with the [`Writer`].
+    ///
+    /// Costs two allocations and a lock, and memory: some 100 bytes, 512 more with the first push,
+    /// then chunks of up to 128 KiB. An idle lane keeps one chunk.
     ///
     /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
+    /// # let queue = swaplane::Queue::builder().own_thread().spawn_fn(|_batch| async { Ok(()) })?;
     /// let mut writer = queue.writer();
     /// writer.push("a line")?;
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn writer(&self) -> Writer<T> {
-        let (lane, partition) = self.store().writer();
-        Writer {
-            lane,
-            partition,
-            queue: self.clone(),
-        }
+        Writer::new(self)
     }
 
     waiting_methods!(T);

@@ -1,4 +1,5 @@
-//! Whether there is another attempt, and when. Pure: no clock, no sleep.
+//! The retry policy: whether there is another attempt, and when. Pure: it has no clock, and sleeps
+//! nowhere.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,14 +11,14 @@ use crate::sync::StdArc as Arc;
 
 /// When a failed attempt is followed by another.
 ///
-/// [`Retry::exponential`], the default, waits from 100 ms up to 30 s, each time a random part of
-/// twice the last limit (full jitter: many clients of a target that comes back do not come
-/// back together), and gives a batch up 5 minutes after its first attempt began.
+/// [`Retry::exponential`] is the default. Its delays are random parts of a limit that grows from
+/// 100 ms to 30 s; so many clients of a target that comes back do not come back together (full
+/// jitter). It gives a batch up 5 minutes after the first attempt began.
 ///
-/// A closure `Fn(u32, &SinkError) -> Option<Duration>` replaces the policy and all its limits. It
-/// gets the number, from 1, of the attempt that failed; `None` gives the batch up. One that
-/// panics gives it up too. Annotate its arguments where it is turned `into` a `Retry`, or use
-/// [`Retry::from_fn`].
+/// A closure `Fn(u32, &SinkError) -> Option<Duration>` replaces the policy and all its limits. The
+/// closure gets the number of the attempt that failed, from 1, and returns the delay, or `None` to
+/// give the batch up. A closure that panics gives the batch up too. [`Retry::from_fn`] infers the
+/// types of its arguments; `into()` needs them annotated.
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,7 +26,8 @@ use crate::sync::StdArc as Arc;
 ///
 /// let five_times = Retry::exponential().max_attempts(5);
 /// let steady = Retry::from_fn(|_, _| Some(Duration::from_secs(1)));
-/// let twice: Retry = (|attempt: u32, _: &SinkError| (attempt < 2).then_some(Duration::ZERO)).into();
+/// let policy = |attempt: u32, _: &SinkError| (attempt < 2).then_some(Duration::ZERO);
+/// let twice: Retry = policy.into();
 /// ```
 #[derive(Clone)]
 #[must_use]
@@ -50,8 +52,8 @@ struct Exponential {
 }
 
 impl Retry {
-    /// Delays that grow by a factor, with full jitter, bounded by attempts and elapsed time. The
-    /// setters say the bounds; values out of range are refused by the `spawn` of the queue.
+    /// Delays that grow by a factor, with full jitter, bounded by attempts and elapsed time. Values
+    /// out of range are refused by the `spawn` of the builder.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -73,16 +75,12 @@ impl Retry {
         }))
     }
 
-    /// One attempt only.
-    ///
-    /// ```
-    /// let retry = swaplane::Retry::never();
-    /// ```
+    /// No retry: one attempt only.
     pub fn never() -> Self {
         Self::exponential().max_attempts(1)
     }
 
-    /// Whatever the closure says; see [`Retry`].
+    /// Lets a closure decide, in place of the policy and all its limits; see [`Retry`].
     ///
     /// ```
     /// # use std::time::Duration;
@@ -97,62 +95,35 @@ impl Retry {
         Self(Policy::Custom(Arc::new(policy)))
     }
 
-    /// The limit of the first delay; 100 ms by default. Longer than zero, and at most `max_delay`.
-    /// No effect on a closure, as with all the setters below.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// let retry = swaplane::Retry::exponential().first_delay(Duration::from_millis(10));
-    /// ```
+    /// The limit of the first delay: 100 ms by default, longer than zero, at most
+    /// [`max_delay`](Self::max_delay). Neither this setter nor those below change a closure.
     pub fn first_delay(self, delay: Duration) -> Self {
         self.set(|policy| policy.first_delay = delay)
     }
 
-    /// The limit of every delay; 30 s by default.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// let retry = swaplane::Retry::exponential().max_delay(Duration::from_secs(5));
-    /// ```
+    /// The limit of every delay: 30 s by default, longer than zero, at most 365 days.
     pub fn max_delay(self, delay: Duration) -> Self {
         self.set(|policy| policy.max_delay = delay)
     }
 
-    /// By what the limit grows from one delay to the next; 2 by default, at least 1.
-    ///
-    /// ```
-    /// let retry = swaplane::Retry::exponential().factor(1.5);
-    /// ```
+    /// The factor by which the limit grows from one delay to the next: 2 by default, at least 1.
     pub fn factor(self, factor: f32) -> Self {
         self.set(|policy| policy.factor = factor)
     }
 
-    /// Whether a delay is a random part of its limit (the default), or all of it.
-    ///
-    /// ```
-    /// let retry = swaplane::Retry::exponential().jitter(false);
-    /// ```
+    /// Whether a delay is a random part of its limit, which is the default, or all of it.
     pub fn jitter(self, jitter: bool) -> Self {
         self.set(|policy| policy.jitter = jitter)
     }
 
-    /// How many attempts there are at most, the first one included; unlimited by default, at
-    /// least 1.
-    ///
-    /// ```
-    /// let retry = swaplane::Retry::exponential().max_attempts(5);
-    /// ```
+    /// How many attempts there are at most, the first one included: unlimited by default, at least
+    /// 1.
     pub fn max_attempts(self, attempts: u32) -> Self {
         self.set(|policy| policy.max_attempts = attempts)
     }
 
-    /// How long after the start of the first attempt another one may begin; 5 minutes by
-    /// default.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// let retry = swaplane::Retry::exponential().max_elapsed(Duration::from_secs(60));
-    /// ```
+    /// How long after the start of the first attempt another one may begin: 5 minutes by default,
+    /// longer than zero, at most 365 days.
     pub fn max_elapsed(self, elapsed: Duration) -> Self {
         self.set(|policy| policy.max_elapsed = elapsed)
     }
@@ -164,8 +135,8 @@ impl Retry {
         self
     }
 
-    /// How long to wait after attempt number `attempt`, which failed `elapsed` after the first
-    /// one began; `None` to give up. `random` yields numbers in `0.0..1.0`.
+    /// How long to wait after attempt number `attempt`, which failed `elapsed` after the first one
+    /// began. Returns `None` to give up. `random` yields a number in `0.0..1.0`.
     pub(crate) fn next(
         &self,
         attempt: u32,

@@ -1,4 +1,4 @@
-//! The settings of a queue, and which values they may have.
+//! The settings that queues and maps share, their defaults, and which values they may have.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// How many partitions there are.
+    /// How many partitions there are: as set, or by default.
     pub(crate) fn partitions(&self) -> usize {
         self.partitions.unwrap_or_else(|| {
             num_cpus::get()
@@ -73,10 +73,10 @@ impl Settings {
         }
     }
 
-    /// Everything that is wrong, in the order of the settings.
+    /// All settings that cannot be used, in the order of the fields.
     pub(crate) fn violations(&self) -> Vec<Violation> {
         let mut found = Vec::new();
-        // A thread gets it, too.
+        // The name of a thread must not contain a NUL.
         if self.name.contains('\0') {
             found.push(Violation {
                 field: "name",

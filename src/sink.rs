@@ -1,4 +1,4 @@
-//! The target: where batches go.
+//! The target of batches: the trait that the user implements, and the error by which it fails.
 
 mod blocking;
 mod boxed;
@@ -17,10 +17,13 @@ use crate::sync::StdArc as Arc;
 
 /// Where batches go: a database, a broker, an endpoint, a file.
 ///
-/// Write `async fn send`; `?` turns every error into a [`SinkError`] that asks for a retry. Attempts
-/// run in tasks of their own on the runtime of the queue: one task each, or where batches are taken
-/// without waiting for anything several in a row. For a plain closure see
-/// [`Builder::spawn_fn`](crate::Builder::spawn_fn).
+/// Implement [`send`](Self::send) as an `async fn`. The operator `?` turns every error into a
+/// [`SinkError`] that asks for a retry. A closure is a sink too: see
+/// [`Builder::spawn_fn`](crate::Builder::spawn_fn) and [`sink_fn`]. To hide the type of a sink,
+/// wrap it in a [`BoxSink`].
+///
+/// Attempts run in tasks of their own on the runtime of the queue: one task each, or several in a
+/// row while the sink takes batches without waiting.
 ///
 /// ```
 /// use swaplane::{Batch, Sink, SinkError};
@@ -38,43 +41,47 @@ use crate::sync::StdArc as Arc;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a sink for batches of `{T}`",
-    note = "implement `Sink<{T}>`, or pass a closure to `spawn_fn` or `spawn_blocking_fn`"
+    note = "implement `Sink<{T}>`, or pass a closure to `spawn_fn` or `spawn_blocking_fn`",
+    note = "wrap a sink whose type is not known in a `BoxSink`, not in a `Box<dyn ..>`"
 )]
 pub trait Sink<T: Send + 'static>: Send + Sync + 'static {
-    /// Delivers a batch. `Ok`: all of it is delivered. `Err`, a panic, and being cancelled after
-    /// [`attempt_timeout`](crate::Builder::attempt_timeout) are failed attempts, of which the
-    /// retry policy decides.
+    /// Delivers a batch. `Ok` means that all of it is delivered.
+    ///
+    /// An error, a panic, and the end of [`attempt_timeout`](crate::Builder::attempt_timeout) are
+    /// failed attempts. The retry policy then decides whether there is another one. An attempt that
+    /// failed may have had an effect: where writing twice is wrong, recognise the batch by
+    /// [`Batch::id`].
     ///
     /// # Errors
-    /// Whatever kept the batch from being delivered.
+    /// Any error that kept the batch from being delivered.
     ///
     /// # Cancel safety
-    /// The future is dropped at the timeout, and at the deadline of a shutdown. Delivery is at
-    /// least once: an attempt that failed or was cancelled may have had an effect, so make it
-    /// idempotent (by [`Batch::id`]) where twice is wrong.
+    /// The future is dropped at the timeout, and at the deadline of a shutdown. The items come back
+    /// with the batch that it drops.
     fn send(&self, batch: Batch<T>) -> impl Future<Output = Result<(), SinkError>> + Send;
 
-    /// Takes everything that is left when `shutdown` is called, in one batch of any size and in
-    /// order: for a sink that can put it somewhere faster, or safer, than `send` would.
+    /// Takes everything that is left at a shutdown, in one batch of any size and in order. It is
+    /// for a sink that can put items somewhere faster, or more safely, than `send` does.
+    /// [`Handled`] has an example.
     ///
-    /// [`Handled::Yes`] counts it as delivered. With [`Handled::No`], the default, and after
-    /// a panic, what is left goes through `send` until the deadline of the shutdown, in the
-    /// batches and with the attempt numbers that it had. [`Handled`] has an example.
+    /// With [`Handled::Yes`] the items count as delivered. With [`Handled::No`], which is the
+    /// default, and after a panic, they go through `send` until the deadline of the shutdown, in
+    /// the batches and with the attempt numbers that they had.
     ///
-    /// `rest` has an id of its own and attempt number 1, though some of it may have been tried, as
-    /// part of a batch with another id. It does not count in
+    /// `rest` has an id of its own and attempt number 1, although some of its items may have been
+    /// tried as part of another batch. The call does not count in
     /// [`Stats::attempts`](crate::Stats::attempts).
     ///
     /// # Cancel safety
-    /// The future is dropped at the deadline of the shutdown, not at `attempt_timeout`. `rest` is
-    /// then returned to the caller, though some of it may have been put where it was to go.
+    /// The future is dropped at the deadline of the shutdown, not at `attempt_timeout`. The items
+    /// are then returned to the caller of the shutdown, although the call may have had an effect.
     fn drain(&self, rest: Batch<T>) -> impl Future<Output = Handled> + Send {
         drop(rest);
         std::future::ready(Handled::No)
     }
 }
 
-/// Whether an optional method of a sink did the job.
+/// The answer of an optional method of a sink: whether it did the job.
 ///
 /// ```
 /// use swaplane::{Batch, Handled, Sink, SinkError};
@@ -97,16 +104,16 @@ pub trait Sink<T: Send + 'static>: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[must_use]
 pub enum Handled {
-    /// It did.
+    /// The method did the job.
     Yes,
-    /// It did not: go on as if there were no such method.
+    /// The method did nothing, and the library goes on as if there were none.
     No,
 }
 
 /// Why an attempt failed, and whether another one makes sense.
 ///
-/// It is made from any error, by `?` or `into()`, and then asks for a retry. It is not itself
-/// an [`Error`], which is what makes that possible.
+/// Every error turns into a `SinkError` by `?` or `into()`, and then asks for a retry. That is
+/// possible because `SinkError` is not itself an [`Error`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -142,7 +149,7 @@ impl SinkError {
         }
     }
 
-    /// No attempt at this batch can succeed: it is given up at once.
+    /// Says that no attempt at this batch can succeed. The batch is given up at once.
     ///
     /// ```
     /// assert!(swaplane::SinkError::reject("no such table").is_reject());
@@ -151,8 +158,8 @@ impl SinkError {
         Self::new(error, Advice::Reject)
     }
 
-    /// The next attempt is to wait for `delay` instead of what the policy says. The limits of
-    /// the policy stay. A closure as policy decides by itself.
+    /// Asks for a retry after `delay`, in place of the delay of the policy. The limits of the
+    /// policy stay. A closure as policy decides by itself.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -163,7 +170,7 @@ impl SinkError {
         Self::new(error, Advice::RetryAfter(delay))
     }
 
-    /// The error that it was made from.
+    /// The error that this one was made from.
     ///
     /// ```
     /// let error: swaplane::SinkError = std::io::Error::other("disk full").into();
@@ -174,7 +181,7 @@ impl SinkError {
         &*self.source
     }
 
-    /// Whether it says that no attempt can succeed.
+    /// Whether this error says that no attempt can succeed.
     ///
     /// ```
     /// let error: swaplane::SinkError = "connection lost".into();

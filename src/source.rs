@@ -1,17 +1,17 @@
-//! What the flusher asks of the face that it serves. A queue answers with lanes (`partition`), a
-//! map with maps (`map`); batches, delivery, capacity and lifecycle are the same for both.
+//! What a store offers. A queue answers with lanes (`queue/store`), a map with tables
+//! (`map/store`). Batches, delivery, capacity and lifecycle are the same for both.
 
 use crate::capacity::Capacity;
 use crate::stats::Intake;
 use crate::sync::Arc;
 
-/// What every handle asks of a store. Implemented for all types of items, so that no handle needs a
+/// What a handle asks of a store. It is implemented for every type of item, so no handle needs a
 /// bound.
 pub(crate) trait Admission {
     fn capacity(&self) -> &Capacity;
 
-    /// Refuses items from now on; whether this call was the first. Pushes that have begun may
-    /// still be accepted.
+    /// Refuses items from now on. Returns whether this call was the first. A push that has begun
+    /// may still be accepted.
     fn close(&self) -> bool;
 
     fn is_closed(&self) -> bool;
@@ -26,12 +26,12 @@ pub(crate) trait Source: Admission + Send + Sync + 'static {
     type Item: Send + 'static;
     type Collector: Collect<Item = Self::Item>;
 
-    /// The one reader.
-    // Not a method: loom's `Arc` cannot be the type of `self`.
+    /// Makes the reading end, of which there is one.
+    // Not a method, since loom's `Arc` cannot be the type of `self`.
     fn collector(of: &Arc<Self>) -> Self::Collector;
 }
 
-/// Where everything is collected: lists of at most `max` items, all but the last one full.
+/// Fills batches: lists of at most `max` items, of which all but the last are full.
 #[derive(Debug)]
 pub(crate) struct BatchFiller<T> {
     max: usize,
@@ -40,7 +40,7 @@ pub(crate) struct BatchFiller<T> {
 }
 
 impl<T> BatchFiller<T> {
-    /// Begins with a list that has room already, or items.
+    /// Begins with the list `first`, for the sake of its memory or of its items.
     pub(crate) fn new(max: usize, first: Vec<T>) -> Self {
         let full = Vec::new();
         Self {
@@ -50,7 +50,7 @@ impl<T> BatchFiller<T> {
         }
     }
 
-    /// The list to go on with, and how many items it has room for.
+    /// The list to append to, and how many items fit into it.
     pub(crate) fn open(&mut self) -> (&mut Vec<T>, usize) {
         if self.last.len() == self.max {
             self.full.push(std::mem::take(&mut self.last));
@@ -59,7 +59,7 @@ impl<T> BatchFiller<T> {
         (&mut self.last, room)
     }
 
-    /// From memory to memory, since an item may be too large for the stack.
+    /// Appends items, from memory to memory: an item may be too large for the stack.
     pub(crate) fn append(&mut self, mut items: Vec<T>) {
         loop {
             let (list, room) = self.open();
@@ -72,81 +72,81 @@ impl<T> BatchFiller<T> {
         }
     }
 
-    /// The lists; the last one may be empty.
+    /// All lists. The last one may be empty.
     pub(crate) fn into_lists(self) -> impl Iterator<Item = Vec<T>> {
         self.full.into_iter().chain([self.last])
     }
 
-    /// The only list, where there is no `max`.
+    /// The only list, if `max` is no limit.
     pub(crate) fn into_one(self) -> Vec<T> {
         debug_assert!(self.full.is_empty(), "there are several lists");
         self.last
     }
 }
 
-/// The reading end of all that a source holds. Knows no clock, no runtime and no sink, so that
-/// models can run it.
+/// The reading end of a store. It knows no clock, no runtime and no sink, so models can run it.
 pub(crate) trait Collect: Send + 'static {
     type Item: Send + 'static;
 
-    /// About how many items could be collected for a worker; never fewer than are visible.
+    /// How many items could be collected for a worker now. It may count too many, never too few of
+    /// those that are visible.
     fn available(&mut self, worker: usize) -> usize;
 
-    /// How many items wait, besides, for batches of this worker to become terminal.
+    /// How many more items wait until batches of this worker have their outcome.
     fn held_back(&mut self, _worker: usize) -> usize {
         0
     }
 
-    /// Whether something waits that only `collect_all` takes.
+    /// Whether items wait that only [`collect_all`](Self::collect_all) takes.
     fn has_fallback(&self, _worker: usize) -> bool {
         false
     }
 
-    /// Appends up to `max` items of a worker to `out`; how many.
+    /// Appends up to `max` items of a worker to `out`. Returns how many.
     fn collect(&mut self, worker: usize, max: usize, out: &mut Vec<Self::Item>) -> usize;
 
-    /// Appends everything that can be collected for a worker now to `out`; once the source is
-    /// closed and not busy, everything that there is.
+    /// Appends everything that can be collected for a worker now to `out`. Once the store is closed
+    /// and not busy, that is everything there is.
     fn collect_all(&mut self, worker: usize, out: &mut BatchFiller<Self::Item>);
 
-    /// Appends what is taken out of the source and in no batch yet.
+    /// Appends what was taken out of the store and is in no batch yet.
     fn collect_staged(&mut self, _worker: usize, _out: &mut BatchFiller<Self::Item>) {}
 
-    /// The first `n` items of those that a worker has collected and that were not terminal are.
+    /// Notes that `n` more items of a worker have their outcome, in the order of their collection.
     fn settle(&mut self, _worker: usize, _n: usize) {}
 
-    /// Everything that was ever collected is terminal.
+    /// Notes that everything that was ever collected has its outcome.
     fn settle_all(&mut self) {}
 
-    /// Forgets writers that are gone.
+    /// Forgets writers that have ended and of which everything was collected.
     fn reap(&mut self) {}
 
-    /// Makes sure that whoever pushes from now on rings, or says why we must not sleep. Only
-    /// what waits for workers that are `free` keeps us from it.
+    /// Makes sure that every push from now on wakes the flusher, or says why the flusher must not
+    /// sleep. Only items of workers that are `free` keep it from sleeping.
     fn park(&mut self, free: impl Fn(usize) -> bool) -> Parked;
 
-    /// Lets pushes be silent again: from now on we look by ourselves.
+    /// Lets pushes be silent again: the flusher looks by itself from now on.
     fn unpark(&mut self);
 
-    /// Whether a push is in progress that may have passed by a flag.
+    /// Whether a push is in progress that may not have seen a flag.
     fn is_busy(&mut self) -> bool {
         false
     }
 
-    /// Frees memory that has been idle since the last sweep.
+    /// Frees memory that was not used since the last sweep.
     fn sweep(&mut self);
 
-    /// Whether a sweep could free nothing.
+    /// Whether a sweep would free nothing.
     fn is_trimmed(&self) -> bool;
 }
 
 /// What came of an attempt to park.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Parked {
-    /// Nothing waits, and whoever pushes will ring.
+    /// Nothing waits, and every push from now on wakes the flusher.
     Idle,
-    /// Something waits.
+    /// Items wait.
     Found,
-    /// A push is in progress that may not ring. Look again later.
+    /// A push is in progress that may not wake the flusher. Look again later.
     Busy,
 }

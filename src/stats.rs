@@ -1,4 +1,4 @@
-//! Counting: every accepted item once, at its terminal outcome.
+//! The statistics: every accepted item is counted once more at its outcome.
 
 use crate::sync::Ordering::{Acquire, Relaxed};
 
@@ -8,42 +8,40 @@ use crate::sync::{AtomicU64, broken, fence};
 /// `accepted = delivered + returned + lost + coalesced + removed + held`.
 ///
 /// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
+/// # let queue = swaplane::Queue::builder().own_thread().spawn_fn(|_batch| async { Ok(()) })?;
 /// queue.push_all(0..10)?;
-/// queue.flush().await?;
+/// queue.flush_blocking()?;
 /// let stats = queue.stats();
 /// assert_eq!(stats.accepted, stats.delivered + stats.lost + stats.held);
 /// assert_eq!((stats.batches, stats.attempts), (1, 1));
-/// # Ok(())
-/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Stats {
-    /// Items whose push returned `Ok`; of a map, updates that were not stale.
+    /// Items whose push returned `Ok`. Of a map, updates that were not stale.
     pub accepted: u64,
-    /// Items that the sink has taken; of a map, entries, and so below.
+    /// Items that the sink took. Of a map, entries; so in all counts below but `coalesced`.
     pub delivered: u64,
-    /// Items that a shutdown has handed back, or is about to.
+    /// Items that a shutdown has handed back, or is about to hand back.
     pub returned: u64,
-    /// Items given up, or kept by the sink. The number to alarm on.
+    /// Items given up, or kept by the sink. Alert on this number.
     pub lost: u64,
     /// Updates of a map that were merged into an entry, which has an outcome of its own. A queue
     /// has none.
     pub coalesced: u64,
     /// Entries of a map that `remove` took back. A queue has none.
     pub removed: u64,
-    /// Items that are not terminal: waiting, in flight, in backoff.
+    /// Items that have no outcome yet: waiting, in flight, in backoff.
     pub held: u64,
-    /// Batches delivered, one that was drained included.
+    /// Batches delivered, a drained one included.
     pub batches: u64,
-    /// Attempts to deliver a batch, begun. An offered [`drain`](crate::Sink::drain) is none.
+    /// Attempts to deliver a batch that were begun. A call of [`drain`](crate::Sink::drain) is
+    /// none.
     pub attempts: u64,
 }
 
-/// See [`crate::source::Admission::intake`].
+/// What a store took in. See [`Admission::intake`](crate::source::Admission::intake).
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Intake {
     pub(crate) accepted: u64,
@@ -51,7 +49,7 @@ pub(crate) struct Intake {
     pub(crate) removed: u64,
 }
 
-/// The counters behind [`Stats`]. The flusher writes them, anybody reads.
+/// The counters behind [`Stats`]. The flusher writes them, anybody reads them.
 // Relaxed throughout: each is a count of its own. That a snapshot adds up when nothing is in
 // progress follows from whatever told the reader that nothing is.
 #[derive(Debug, Default)]
@@ -77,12 +75,13 @@ impl Counter {
 }
 
 impl Counters {
-    /// A snapshot, given how to count what was accepted. That is counted first: so what is held
-    /// may seem less than it is while much is in progress, but never more than the capacity.
+    /// A snapshot. `intake` counts what was accepted, and is called first: so while pushes are in
+    /// progress `held` may be too low, but never above the capacity.
     pub(crate) fn snapshot(&self, intake: impl FnOnce() -> Intake) -> Stats {
         let intake = intake();
-        // Acquire: pairs with the Release of `LaneWriter::put` and of `ShardCounts::begin`. Whoever put
-        // an item that `intake` counts had a credit, and credits come back after an outcome is counted.
+        // Acquire: pairs with the Release of `LaneWriter::put` and of `ShardCounts::begin`. Whoever
+        // put an item that `intake` counts had a credit, and credits come back after an outcome is
+        // counted.
         if !broken("stats: no fence") {
             fence(Acquire);
         }

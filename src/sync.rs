@@ -1,8 +1,8 @@
-//! The one place that knows whether we run on `std` or under loom: nothing else in the crate
-//! names `std::sync`, `loom` or `arc_swap`.
+//! The facade that chooses between `std` and loom: the one place that knows which of them the crate
+//! runs on. Nothing else names `std::sync` or loom.
 //!
-//! Both halves export the same names. The loom half is built with `--cfg swaplane_loom` only,
-//! and says of each stand-in what it keeps and what it leaves out.
+//! Both halves export the same names. The loom half is built for the models only, with
+//! `--cfg swaplane_loom`, and says of each stand-in what it leaves out.
 
 #[cfg(all(test, swaplane_loom))]
 mod loom;
@@ -19,7 +19,6 @@ pub(crate) use self::mutant::*;
 pub(crate) use self::mutex::Mutex;
 #[cfg(not(all(test, swaplane_loom)))]
 pub(crate) use self::std::*;
-/// For what no model runs: user code, closures, trait objects (which loom's cannot hold).
-pub(crate) use ::std::sync::{Arc as StdArc, mpsc};
-
 pub(crate) use ::std::sync::atomic::Ordering;
+/// For what no model runs: user code, closures, and trait objects, which loom's cannot hold.
+pub(crate) use ::std::sync::{Arc as StdArc, mpsc};

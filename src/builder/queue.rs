@@ -1,4 +1,4 @@
-//! Setting up a queue.
+//! The builder of a queue.
 
 use std::future::Future;
 
@@ -24,18 +24,7 @@ impl<T: Send + 'static> Buffer for Queue<T> {
 }
 
 impl<T: Send + 'static> Queue<T> {
-    /// Begins to set up a queue.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let queue = swaplane::Queue::<String>::builder()
-    ///     .name("lines")
-    ///     .max_batch_size(1000)
-    ///     .spawn_fn(|_batch| async { Ok(()) })?;
-    /// # Ok(())
-    /// # }
-    /// ```
+    /// Begins to build a queue. See [`Builder`].
     pub fn builder() -> Builder<Self> {
         Builder::new(QueueSettings::default())
     }
@@ -45,8 +34,8 @@ impl<T: Send + 'static> Builder<Queue<T>> {
     /// Starts the queue with a sink.
     ///
     /// # Errors
-    /// [`BuildError`] with every setting that cannot be used, and if there is no runtime, or one
-    /// without a timer.
+    /// [`BuildError`] names every setting that cannot be used. Without
+    /// [`own_thread`](Builder::own_thread) a runtime with a timer is one of them.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -74,9 +63,8 @@ impl<T: Send + 'static> Builder<Queue<T>> {
         Ok(Queue::from_shared(shared))
     }
 
-    /// Starts the queue with a closure as its sink.
-    ///
-    /// The future must own what it uses: clone handles before `async move`.
+    /// Starts the queue with an async closure as its sink. The future must own what it uses: clone
+    /// handles before `async move`.
     ///
     /// # Errors
     /// As [`spawn`](Self::spawn).
@@ -111,10 +99,12 @@ impl<T: Send + 'static> Builder<Queue<T>> {
         self.spawn(sink_fn(f))
     }
 
-    /// Starts the queue with a closure that may block as its sink: it runs on the blocking
-    /// threads of the runtime. It cannot be cancelled: after a timeout the next attempt waits
-    /// until it returns. Where it needs [`Batch::id`], use [`spawn_fn`](Self::spawn_fn) and
-    /// `tokio::task::spawn_blocking`.
+    /// Starts the queue with a closure that may block as its sink. The closure runs on the threads
+    /// that the runtime has for blocking code.
+    ///
+    /// A call cannot be cancelled: after a timeout the next attempt waits until the closure
+    /// returns. A closure that needs [`Batch::id`] is better off with [`spawn_fn`](Self::spawn_fn)
+    /// and `tokio::task::spawn_blocking`.
     ///
     /// # Errors
     /// As [`spawn`](Self::spawn).

@@ -3,8 +3,8 @@
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{AtomicUsize, order};
 
-/// About how many items wait for a worker. A lane or shard reports each lease, and the flusher takes
-/// off each item as it collects it.
+/// About how many items wait for a worker. A lane or shard reports each lease, and the flusher
+/// takes off each item as it collects it.
 ///
 /// The lowest bits say whether the flusher is armed, which means that it asked to be woken by a
 /// report, and at how many full batches. They lie in the word of the count. So if a report and the
@@ -23,11 +23,11 @@ const SHIFT: u32 = 4;
 pub(crate) const MOST_BATCHES_LOG2: usize = ARMED - 1;
 
 impl Backlog {
-    /// Adds `n` items. Returns whether the flusher is to be woken: it is armed, and the size that it
-    /// asked for is reached, of which `full` items are a batch.
+    /// Adds `n` items. Returns whether the flusher is to be woken: it is armed, and the size that
+    /// it asked for is reached, of which `full` items are a batch.
     pub(super) fn report(&self, n: usize, full: usize) -> bool {
-        // Release: pairs with the Acquire of `arm`, which sees the items if it comes second. If this
-        // comes second it wakes the flusher, and the wake-up orders the items.
+        // Release: pairs with the Acquire of `arm`, which sees the items if it comes second. If
+        // this comes second it wakes the flusher, and the wake-up orders the items.
         let (word, n_ones) = (&self.0, n.wrapping_mul(ONE));
         let before = word.fetch_add(n_ones, order("backlog: reported", Release));
         let Some(batches_log2) = (before & ARMED).checked_sub(1) else {
@@ -47,8 +47,8 @@ impl Backlog {
     /// Arms: asks to be woken at `2^batches_log2` full batches of `full` items, or at
     /// `2^overstatement` if that is more. Returns whether as many wait already, by the reports.
     ///
-    /// And if a report comes between the look at the count and the arming? There is no between: both
-    /// are one read-modify-write.
+    /// And if a report comes between the look at the count and the arming? There is no between:
+    /// both are one read-modify-write.
     /// 1. The report comes first. The count that is returned here has it.
     /// 2. The arming comes first. The report sees it, and wakes the flusher.
     pub(super) fn arm(&self, full: usize, batches_log2: usize, overstatement: usize) -> bool {
@@ -78,8 +78,8 @@ impl Backlog {
         self.look().0
     }
 
-    /// How many items wait, and at how many batches the flusher wakes, as a logarithm. `None`: it is
-    /// not armed. 0 where the number was raised for the overstatement.
+    /// How many items wait, and at how many batches the flusher wakes, as a logarithm. `None`: it
+    /// is not armed. 0 where the number was raised for the overstatement.
     // Relaxed: a hint for the size of a lease.
     pub(super) fn look(&self) -> (isize, Option<usize>) {
         let word = self.0.load(Relaxed);

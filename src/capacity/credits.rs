@@ -3,8 +3,8 @@
 //! backoff together, never exceeds the capacity.
 //!
 //! Lanes lease credits by the handful, so a push touches the pool once for each lease. Credits that
-//! lie idle in lanes come out of an allowance of a quarter of the capacity: however many lanes there
-//! are, three quarters circulate, and whoever waits gets one.
+//! lie idle in lanes come out of an allowance of a quarter of the capacity: however many lanes
+//! there are, three quarters circulate, and whoever waits gets one.
 
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{AtomicUsize, Semaphore, broken};
@@ -12,8 +12,8 @@ use crate::sync::{AtomicUsize, Semaphore, broken};
 /// The most credits that a lane leases at once.
 pub(crate) const LARGEST_LEASE: usize = 64;
 
-// The counts are Relaxed throughout: only their values matter, and a read-modify-write sees the last
-// one. What a credit was given back for is ordered by the semaphore.
+// The counts are Relaxed throughout: only their values matter, and a read-modify-write sees the
+// last one. What a credit was given back for is ordered by the semaphore.
 #[derive(Debug)]
 pub(crate) struct Credits {
     pool: Semaphore,

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-/// Every setting that cannot be used as it is.
+/// What a builder refused: every setting that cannot be used as it is.
 ///
 /// ```
 /// let error = swaplane::Queue::<u8>::builder()
@@ -14,7 +14,7 @@ use std::fmt;
 ///     .unwrap_err();
 /// let fields: Vec<_> = error.violations().iter().map(|violation| violation.field).collect();
 /// assert_eq!(fields, ["capacity", "max_batch_size"]);
-/// println!("{error}"); // names each field with its bound and value
+/// println!("{error}"); // names each field with its value and its bound
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildError {
@@ -26,12 +26,7 @@ impl BuildError {
         Self { violations }
     }
 
-    /// What is wrong, all of it, in the order of the settings.
-    ///
-    /// ```
-    /// let unset = swaplane::Queue::<u8>::builder().spawn_fn(|_batch| async { Ok(()) });
-    /// assert_eq!(unset.unwrap_err().violations()[0].field, "runtime"); // called outside of one
-    /// ```
+    /// All violations, in the order of the settings.
     #[must_use]
     pub fn violations(&self) -> &[Violation] {
         &self.violations
@@ -64,9 +59,9 @@ impl Error for BuildError {}
 pub struct Violation {
     /// The setting, as its setter is named; those of [`Retry`](crate::Retry) begin with `retry.`.
     pub field: &'static str,
-    /// Its value.
+    /// The value that was set.
     pub value: String,
-    /// What it must be.
+    /// What the value must be.
     pub bound: String,
 }
 

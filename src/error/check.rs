@@ -1,13 +1,13 @@
-//! Checks that several settings share.
+//! Checks of settings, each with the violation that it finds.
 
 use std::time::Duration;
 
 use crate::error::build::Violation;
 
-/// No duration may be longer: `Instant + Duration` has to stay in range.
+/// The longest duration that can be set: `Instant + Duration` has to stay in range.
 pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Refuses zero, and more than `most`.
+/// Finds a count of zero, or of more than `most`.
 pub(crate) fn count(field: &'static str, value: usize, most: usize, found: &mut Vec<Violation>) {
     if value == 0 || value > most {
         found.push(Violation {
@@ -18,7 +18,7 @@ pub(crate) fn count(field: &'static str, value: usize, most: usize, found: &mut 
     }
 }
 
-/// Refuses a duration of zero or of more than a year.
+/// Finds a duration of zero, or of more than a year.
 pub(crate) fn duration(field: &'static str, value: Duration, found: &mut Vec<Violation>) {
     if value.is_zero() || value > LONGEST {
         found.push(Violation {
@@ -29,7 +29,7 @@ pub(crate) fn duration(field: &'static str, value: Duration, found: &mut Vec<Vio
     }
 }
 
-/// Refuses what is not a power of two from 2 on.
+/// Finds a number that is no power of two from 2 to `most`.
 pub(crate) fn power_of_two(
     field: &'static str,
     value: usize,

@@ -52,10 +52,10 @@ impl Pace {
         self.look = after.map(|after| Instant::now() + after);
     }
 
-    /// After a rest with a delay, which a wakeup ended or did not. Where reports of full batches wake
-    /// us soon, again and again, asks for more of them at a time, but no more than `most` batches_log2:
-    /// a full batch may wait `LOOK` then. At once where twice as much waits by now. Returns whether it
-    /// was time to look.
+    /// After a rest with a delay, which a wakeup ended or did not. Where reports of full batches
+    /// wake us soon, again and again, asks for more of them at a time, but no more than `most`
+    /// batches_log2: a full batch may wait `LOOK` then. At once where twice as much waits by now.
+    /// Returns whether it was time to look.
     pub(super) fn end_rest(
         &mut self,
         woken: bool,

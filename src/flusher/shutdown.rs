@@ -22,7 +22,8 @@ pub(super) enum Drain {
 }
 
 impl Drain {
-    /// The parts of a batch with their worker, id and size: itself, but for the one that is drained.
+    /// The parts of a batch with their worker, id and size: itself, but for the one that is
+    /// drained.
     pub(super) fn parts(
         &self,
         worker: usize,

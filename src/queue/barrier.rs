@@ -6,12 +6,12 @@
 //!
 //! # Path of a flag
 //! Whoever raises a flag sets it in every lane and then runs [`Barrier::heavy`]. From then on every
-//! push sees the flag, except a push in progress; and that one shows as busy. If both sides were free
-//! to reorder "store mine, load yours", both could miss the other.
+//! push sees the flag, except a push in progress; and that one shows as busy. If both sides were
+//! free to reorder "store mine, load yours", both could miss the other.
 //!
 //! # Two barriers
-//! - **`membarrier(2)`**, on Linux: the kernel runs a full fence on every processor that runs a thread
-//!   of this process. A push pays a compiler fence, which is no instruction.
+//! - **`membarrier(2)`**, on Linux: the kernel runs a full fence on every processor that runs a
+//!   thread of this process. A push pays a compiler fence, which is no instruction.
 //! - **Fences**, elsewhere (other systems, a sandbox that forbids the call, Miri, loom): both sides
 //!   run a `SeqCst` fence. The flag FENCED then sends every push to the slow path, which has it.
 //!
@@ -96,8 +96,8 @@ mod membarrier {
                  waking and closing will take {SETTLE:?} longer"
             );
         }
-        // Pushes run no fence. But a store that stays invisible for this long, while its thread goes
-        // on, exists on no processor. Not modelled.
+        // Pushes run no fence. But a store that stays invisible for this long, while its thread
+        // goes on, exists on no processor. Not modelled.
         fence(SeqCst);
         std::thread::sleep(SETTLE);
     }

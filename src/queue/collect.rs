@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::lane::{LaneReader, PARKED};
 use super::store::Store;
-use crate::source::{BatchFiller, Collect, Parked};
+use crate::source::{BatchFiller, Collect, Parked, Source};
 use crate::sync::{Arc, broken};
 
 /// Owns the reading ends of all lanes.
@@ -53,6 +53,15 @@ impl<T> Collector<T> {
 
     fn readers(&self) -> impl Iterator<Item = &LaneReader<T>> {
         self.workers.iter().flat_map(|lanes| &lanes.readers)
+    }
+}
+
+impl<T: Send + 'static> Source for Store<T> {
+    type Item = T;
+    type Collector = Collector<T>;
+
+    fn collector(of: &Arc<Self>) -> Collector<T> {
+        Collector::new(of.clone())
     }
 }
 
@@ -135,8 +144,8 @@ impl<T: Send + 'static> Collect for Collector<T> {
         if self.is_busy() {
             return Parked::Busy;
         }
-        // Behind the barrier of `raise`, and behind the Acquire of each lane's busy flag: a push that
-        // did not see PARKED shows its item here.
+        // Behind the barrier of `raise`, and behind the Acquire of each lane's busy flag: a push
+        // that did not see PARKED shows its item here.
         let mut workers = 0..self.workers.len();
         let found = workers.any(|worker| free(worker) && self.available(worker) > 0);
         if found && !broken("park: not looked again") {

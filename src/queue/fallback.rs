@@ -1,10 +1,10 @@
 //! Pushes that no lane can take: from a destructor of a thread-local that runs after the thread has
 //! given its lane up, and from an allocator that pushes from within a push.
 //!
-//! Such items go to a list of their partition. They are delivered after everything that their thread
-//! pushed before: the collector empties the list first and reads the lanes then, so the lanes show
-//! it all that came before. A thread that ends pushes nothing afterwards. A thread whose allocator
-//! pushes does, and those later items may overtake the one in the list.
+//! Such items go to a list of their partition. They are delivered after everything that their
+//! thread pushed before: the collector empties the list first and reads the lanes then, so the
+//! lanes show it all that came before. A thread that ends pushes nothing afterwards. A thread whose
+//! allocator pushes does, and those later items may overtake the one in the list.
 
 use std::fmt;
 
@@ -14,7 +14,8 @@ use crate::sync::{AtomicUsize, Mutex, broken};
 pub(crate) struct Fallback<T> {
     list: Mutex<List<T>>,
     /// How many items the list holds. Written under the lock, read without.
-    // Relaxed: a hint. A push into the list wakes the flusher, and whoever takes items has the lock.
+    // Relaxed: a hint. A push into the list wakes the flusher, and whoever takes items has the
+    // lock.
     waiting: AtomicUsize,
 }
 

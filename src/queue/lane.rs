@@ -121,9 +121,9 @@ struct Progress<T> {
 // SAFETY: the protocol above gives each part of a lane to one thread at a time (models `swap`,
 // `recycle`, `grow`, `handover`); items cross threads, hence `T: Send`.
 unsafe impl<T: Send> Send for Lane<T> {}
-// SAFETY: as above. The state of the writer is reached through the writer alone, which is not `Sync`
-// (model `handover`), or under the lock (model `shared`). No `&T` is ever handed out, so `T: Sync` is
-// not needed.
+// SAFETY: as above. The state of the writer is reached through the writer alone, which is not
+// `Sync` (model `handover`), or under the lock (model `shared`). No `&T` is ever handed out, so `T:
+// Sync` is not needed.
 unsafe impl<T: Send> Sync for Lane<T> {}
 
 /// Makes a lane and its two ends. `flags` are up from the first push on.
@@ -159,8 +159,8 @@ impl<T> Lane<T> {
 
     /// Raises flags. Pushes see them from the next `Barrier::heavy` on.
     // Relaxed, here and in `lower`: whoever needs an order around a flag runs the barrier. A
-    // read-modify-write, so that no change of a flag, and no new generation, undoes another; it also
-    // carries on the release sequence of the generation.
+    // read-modify-write, so that no change of a flag, and no new generation, undoes another; it
+    // also carries on the release sequence of the generation.
     pub(crate) fn raise(&self, flags: usize) {
         let word = &self.control.word;
         if !torn("lane: raised in two steps", word, Relaxed, |word| {

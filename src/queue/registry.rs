@@ -107,7 +107,8 @@ impl<T> Registry<T> {
         lanes.reaped_items + living
     }
 
-    /// Hands over the reading ends that the collector has not taken yet, with the partition of each.
+    /// Hands over the reading ends that the collector has not taken yet, with the partition of
+    /// each.
     pub(crate) fn adopt(&self) -> Vec<(usize, LaneReader<T>)> {
         std::mem::take(&mut self.lanes.lock().unadopted)
     }

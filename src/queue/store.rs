@@ -12,8 +12,8 @@
 //! whatever has an order has one worker.
 //!
 //! A push takes one of two paths:
-//! - **Fast**, in `lane/writer`: a slot is free, a credit is left, no flag is up. No lock, no atomic
-//!   read-modify-write, no clock.
+//! - **Fast**, in `lane/writer`: a slot is free, a credit is left, no flag is up. No lock, no
+//!   atomic read-modify-write, no clock.
 //! - **Slow**, [`Store::push_slow`]: it sees the flags, leases credits, allocates a chunk, reports
 //!   to the backlog, and wakes the flusher where that is needed. About every 64th push.
 
@@ -23,7 +23,6 @@ use std::hash::Hash;
 use crossbeam_utils::CachePadded;
 
 use super::barrier::Barrier;
-use super::collect::Collector;
 use super::fallback::Fallback;
 use super::lane::{CLOSED, LaneWriter, SharedWriter};
 use super::registry::Registry;
@@ -32,10 +31,10 @@ use super::threads::{Ended, ThreadIndex};
 use crate::capacity::{Capacity, Shape};
 use crate::error::PushError;
 use crate::hash::{self, RandomState};
-use crate::source::{Admission, Source};
+use crate::source::Admission;
 use crate::stats::Intake;
 use crate::sync::Ordering::Relaxed;
-use crate::sync::{Arc, AtomicUsize, OnceLock, broken};
+use crate::sync::{AtomicUsize, OnceLock, broken};
 
 /// Everything that a push touches.
 pub(crate) struct Store<T> {
@@ -248,8 +247,8 @@ impl<T> Store<T> {
         partitions.map(|it| it.fallback.waiting()).sum()
     }
 
-    /// Takes the items of the fallback lists of a worker. They come after whatever lies in its lanes
-    /// when this returns.
+    /// Takes the items of the fallback lists of a worker. They come after whatever lies in its
+    /// lanes when this returns.
     pub(crate) fn take_fallback(&self, worker: usize) -> Vec<T> {
         let mut taken = Vec::new();
         for partition in self.partitions_of(worker) {
@@ -262,15 +261,6 @@ impl<T> Store<T> {
     fn partitions_of(&self, worker: usize) -> impl Iterator<Item = &Partition<T>> {
         let partitions = self.partitions.iter().map(|partition| &**partition);
         partitions.skip(worker).step_by(self.capacity.workers())
-    }
-}
-
-impl<T: Send + 'static> Source for Store<T> {
-    type Item = T;
-    type Collector = Collector<T>;
-
-    fn collector(of: &Arc<Self>) -> Collector<T> {
-        Collector::new(of.clone())
     }
 }
 

@@ -144,7 +144,8 @@ impl ThreadIndex {
     }
 
     /// Caches a lane of the queue with this id, in place of the one cached before. The cache is
-    /// cleared before the index is given back. Under loom all threads are one, so nothing is cached.
+    /// cleared before the index is given back. Under loom all threads are one, so nothing is
+    /// cached.
     fn cache(&self, id: NonZeroU64, lane: *const ()) {
         if !cfg!(all(test, swaplane_loom)) {
             CACHED.set((id.get(), lane));

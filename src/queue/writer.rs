@@ -1,15 +1,14 @@
-//! The owned ways in: a [`Writer`] with a lane of its own, a [`Permit`] with room for one item.
+//! The owned ways in: a [`Writer`] owns a lane, a [`Permit`] owns room for one item.
 
 use std::fmt;
 
-use super::push_all;
+use super::lane::LaneWriter;
+use super::store::Credit;
+use super::{Queue, push_all};
 use crate::error::{PushAllError, PushError, ReserveError};
-use crate::queue::Queue;
-use crate::queue::lane::LaneWriter;
-use crate::queue::store::Credit;
 
-/// An owned lane into a [`Queue`]: one thread or task at a time pushes, in an order of its own.
-/// Keeps the queue open. Made by [`Queue::writer`].
+/// An owned lane into a [`Queue`]. Its pushes are delivered in their order, whichever thread or
+/// task has the writer. Keeps the queue open. Made by [`Queue::writer`].
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -17,7 +16,7 @@ use crate::queue::store::Credit;
 /// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
 /// let mut writer = queue.writer();
 /// tokio::spawn(async move {
-///     // Wherever the task goes its order goes with it.
+///     // The order moves with the task, from thread to thread.
 ///     (0..100).try_for_each(|n| writer.push(n))
 /// })
 /// .await??;
@@ -26,28 +25,38 @@ use crate::queue::store::Credit;
 /// ```
 #[must_use = "a writer that is dropped has pushed nothing"]
 pub struct Writer<T> {
-    pub(super) lane: LaneWriter<T>,
-    pub(super) partition: usize,
-    pub(super) queue: Queue<T>,
+    lane: LaneWriter<T>,
+    /// The index of the lane's partition.
+    partition: usize,
+    queue: Queue<T>,
+}
+
+impl<T> Writer<T> {
+    pub(super) fn new(queue: &Queue<T>) -> Self {
+        let (lane, partition) = queue.store().writer();
+        Self {
+            lane,
+            partition,
+            queue: queue.clone(),
+        }
+    }
 }
 
 impl<T: Send + 'static> Writer<T> {
-    /// Pushes an item. Never blocks. Costs some plain loads and stores; about every 64th push
-    /// leases credits for the next.
+    /// Pushes an item. Never blocks, and needs no runtime.
+    ///
+    /// Costs a few plain loads and stores. About every 64th push leases credits for the next ones.
     ///
     /// # Errors
     /// As [`Queue::push`].
     ///
     /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
+    /// # let queue = swaplane::Queue::builder().own_thread().spawn_fn(|_batch| async { Ok(()) })?;
     /// let mut writer = queue.writer();
     /// for line in ["first", "second"] {
     ///     writer.push(line)?;
     /// }
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[inline]
     pub fn push(&mut self, item: T) -> Result<(), PushError<T>> {
@@ -57,35 +66,15 @@ impl<T: Send + 'static> Writer<T> {
         })
     }
 
-    /// Pushes items one after the other, up to the first refusal.
+    /// Pushes items one by one, until one is refused.
     ///
     /// # Errors
     /// As [`Queue::push_all`].
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
-    /// queue.writer().push_all(0..100)?;
-    /// # Ok(())
-    /// # }
-    /// ```
     pub fn push_all<I: IntoIterator<Item = T>>(&mut self, items: I) -> Result<(), PushAllError<T>> {
         push_all(items, |item| self.push(item))
     }
 
-    /// The queue that it leads into.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
-    /// let mut writer = queue.writer();
-    /// writer.push(1)?;
-    /// writer.queue().flush().await?;
-    /// # Ok(())
-    /// # }
-    /// ```
+    /// The queue that this writer pushes into.
     #[must_use]
     pub fn queue(&self) -> &Queue<T> {
         &self.queue
@@ -112,7 +101,8 @@ impl<T> fmt::Debug for Writer<T> {
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let queue = swaplane::Queue::builder().capacity(1).max_batch_size(1).spawn_fn(|_batch| async { Ok(()) })?;
+/// # let builder = swaplane::Queue::builder();
+/// let queue = builder.capacity(1).spawn_fn(|_batch| async { Ok(()) })?;
 /// let permit = queue.reserve().await?;
 /// assert!(queue.push(1).is_err_and(|error| error.is_full()));
 /// drop(permit);
@@ -123,6 +113,7 @@ impl<T> fmt::Debug for Writer<T> {
 #[must_use = "a permit that is dropped gives its room back"]
 pub struct Permit<T> {
     queue: Queue<T>,
+    /// The credit went with an item.
     spent: bool,
 }
 
@@ -139,21 +130,12 @@ impl<T> Permit<T> {
 }
 
 impl<T: Send + 'static> Permit<T> {
-    /// Pushes an item into the lane of the calling thread; there is room for it.
+    /// Pushes an item into the lane of the calling thread. There is room for it.
+    ///
+    /// Costs more than [`Queue::push`]: it always takes the slow path.
     ///
     /// # Errors
     /// [`PushError::Closed`] if the queue was closed since. The item comes back.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let queue = swaplane::Queue::builder().spawn_fn(|_batch| async { Ok(()) })?;
-    /// let permit = queue.reserve().await?;
-    /// queue.close();
-    /// assert!(permit.push(1).is_err_and(|error| error.is_closed()));
-    /// # Ok(())
-    /// # }
-    /// ```
     pub fn push(mut self, item: T) -> Result<(), PushError<T>> {
         let pushed = self.queue.store().push_from_thread(item, Credit::Prepaid);
         self.spent = pushed.is_ok();

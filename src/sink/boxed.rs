@@ -7,8 +7,8 @@ use std::pin::Pin;
 use super::{Handled, Sink, SinkError};
 use crate::batch::Batch;
 
-/// A sink of whichever type, for where the type must not show: a field, a choice at run time.
-/// Costs an allocation per call.
+/// A sink whose type does not show: for a field, or for a choice at run time. Costs an allocation
+/// for each call.
 ///
 /// ```
 /// use swaplane::{Batch, BoxSink, Sink, SinkError};
@@ -44,20 +44,6 @@ impl<T: Send + 'static, S: Sink<T>> DynSink<T> for S {
 
 impl<T: Send + 'static> BoxSink<T> {
     /// Hides the type of `sink`.
-    ///
-    /// ```
-    /// # use swaplane::{Batch, BoxSink, Sink, SinkError};
-    /// # struct Null;
-    /// # struct Print;
-    /// # impl Sink<u8> for Null {
-    /// #     async fn send(&self, _: Batch<u8>) -> Result<(), SinkError> { Ok(()) }
-    /// # }
-    /// # impl Sink<u8> for Print {
-    /// #     async fn send(&self, _: Batch<u8>) -> Result<(), SinkError> { Ok(()) }
-    /// # }
-    /// # let dry_run = true;
-    /// let sink = if dry_run { BoxSink::new(Null) } else { BoxSink::new(Print) };
-    /// ```
     pub fn new(sink: impl Sink<T>) -> Self {
         Self(Box::new(sink))
     }

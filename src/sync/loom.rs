@@ -1,4 +1,4 @@
-//! Stand-ins under loom: what each keeps and what it leaves out.
+//! Stand-ins for the models. Each says what it leaves out.
 
 pub(crate) use loom::sync::Arc;
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, fence};
@@ -28,12 +28,12 @@ impl<V> Mutex<V> {
     }
 }
 
-/// `std`'s, which loom does not see, behind a flag and a lock that it does.
+/// The `OnceLock` of `std`, which loom does not see, behind a flag and a lock, which it does.
 #[derive(Debug)]
 pub(crate) struct OnceLock<V> {
     value: std::sync::OnceLock<V>,
     is_set: AtomicBool,
-    turn: Mutex<()>,
+    init: Mutex<()>,
 }
 
 impl<V> OnceLock<V> {
@@ -41,7 +41,7 @@ impl<V> OnceLock<V> {
         Self {
             value: std::sync::OnceLock::new(),
             is_set: AtomicBool::new(false),
-            turn: Mutex::default(),
+            init: Mutex::default(),
         }
     }
 
@@ -55,7 +55,7 @@ impl<V> OnceLock<V> {
         if let Some(value) = self.get() {
             return value;
         }
-        let _turn = self.turn.lock();
+        let _guard = self.init.lock();
         if self.value.get().is_none() {
             let set = self.value.set(init());
             assert!(set.is_ok(), "one at a time");
@@ -65,15 +65,16 @@ impl<V> OnceLock<V> {
     }
 }
 
-/// The value of a counter, for the only one who changes it.
+/// Reads a counter that only the caller changes.
 #[expect(unsafe_code)]
 pub(crate) fn own_value(counter: &AtomicUsize) -> usize {
-    // SAFETY: nobody changes it meanwhile, which loom checks.
+    // SAFETY: nobody else changes the counter meanwhile, which loom checks.
     unsafe { counter.unsync_load() }
 }
 
-/// With a read-modify-write, which does the same: loom remembers only the last access to an
-/// atomic, so of "I load, you load, you store" it misses that you could have come first.
+/// A counter that one thread at a time changes, here with read-modify-writes. loom remembers only
+/// the last access to an atomic: of "A loads, B loads, B stores" it misses that B could have come
+/// first.
 #[derive(Debug, Default)]
 pub(crate) struct OwnedCounter(AtomicUsize);
 
@@ -99,7 +100,7 @@ impl OwnedCounter {
     }
 }
 
-/// Lets others run, which is all that a model needs.
+/// Lets other threads run, which is all that a model needs.
 #[derive(Debug)]
 pub(crate) struct Backoff;
 
@@ -137,22 +138,24 @@ std::thread_local! {
     static EXPEDITED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether the model at hand has `membarrier(2)`.
+/// Says whether the model at hand has `membarrier(2)`.
 pub(crate) fn set_expedited(there: bool) {
     EXPEDITED.set(there);
 }
 
-/// Nothing, as on the machine; but where there is `membarrier(2)`, what that makes of it as
-/// seen by who calls it: a fence. (And as seen by others, which is more than it is; what
-/// goes on between writer and flusher without a barrier is modelled without.)
+/// A fence where the model has `membarrier(2)`, and nothing elsewhere.
+///
+/// The barrier of another thread makes a full fence of a compiler fence, for that thread. Here it
+/// is one for every thread, which is more. What goes on between a writer and the flusher without a
+/// barrier is modelled without any fence.
 pub(crate) fn compiler_fence(order: Ordering) {
     if EXPEDITED.get() {
         fence(order);
     }
 }
 
-/// Nobody but one thread at a time, each after the other, uses what this is part of. For
-/// cells that loom cannot watch.
+/// Checks that one thread at a time, each after the other, uses what this is a part of: for cells
+/// that loom cannot watch.
 #[derive(Debug, Default)]
 pub(crate) struct OwnerCheck(UnsafeCell<()>);
 
@@ -166,7 +169,7 @@ impl OwnerCheck {
     }
 }
 
-/// `tokio::sync::Notify` reduced to what we use: one stored permit, one waiter.
+/// The `Notify` of tokio, less what the crate does not use: one stored permit, one waiter.
 #[derive(Debug, Default)]
 pub(crate) struct Notify(Mutex<(bool, Option<Waker>)>);
 
@@ -201,8 +204,9 @@ impl Notify {
 #[derive(Debug)]
 pub(crate) struct AcquireError(());
 
-/// `tokio::sync::Semaphore` reduced to what we use: first come first served, and permits
-/// that come back go to whoever waits before anybody can take them.
+/// The `Semaphore` of tokio, less what the crate does not use, and without callers that leave. It
+/// serves callers in their order, and a permit that comes back goes to a waiter before anybody else
+/// can take it.
 #[derive(Debug)]
 pub(crate) struct Semaphore(Mutex<Pool>);
 
@@ -216,7 +220,7 @@ struct Pool {
 #[derive(Debug)]
 struct Waiter(Mutex<(bool, Option<Waker>)>);
 
-/// Forgotten by every caller of ours; exists so that the call reads the same.
+/// Every caller forgets its permit. The type exists so that the call reads the same.
 #[derive(Debug)]
 pub(crate) struct SemaphorePermit;
 
@@ -306,7 +310,7 @@ impl Semaphore {
     }
 }
 
-/// One value for each execution of a model.
+/// Makes one value for each execution of a model.
 macro_rules! global {
     (static $name:ident: $type:ty = $value:expr;) => {
         loom::lazy_static! { static ref $name: $type = $value; }

@@ -1,13 +1,14 @@
-//! The switch by which a model breaks one thing at a time.
+//! Mutants: the switch by which a model breaks one thing at a time.
+//!
+//! Every ordering and every check on which a proof leans has a name here. A model in `loom_tests`
+//! lets the mutant of that name live, and must fail. Faults that need more than a word are patches,
+//! in `loom_tests/mutants`.
 
 use std::sync::atomic::Ordering;
 
 use super::AtomicUsize;
 
-/// `strong`; under loom, `Relaxed` while the mutant of this name is alive.
-///
-/// Every ordering on which a proof leans passes through here, so that `loom_tests/` can weaken
-/// each in turn and assert that a model notices.
+/// The ordering `strong`. Under loom it is `Relaxed` while the mutant of this name lives.
 #[inline(always)]
 pub(crate) fn order(mutant: &'static str, strong: Ordering) -> Ordering {
     if broken(mutant) {
@@ -17,7 +18,7 @@ pub(crate) fn order(mutant: &'static str, strong: Ordering) -> Ordering {
     }
 }
 
-/// `SeqCst`, of a fence; under loom, `AcqRel` while the mutant of this name is alive.
+/// The ordering `SeqCst` of a fence. Under loom it is `AcqRel` while the mutant of this name lives.
 #[inline(always)]
 pub(crate) fn full(mutant: &'static str) -> Ordering {
     if broken(mutant) {
@@ -27,8 +28,8 @@ pub(crate) fn full(mutant: &'static str) -> Ordering {
     }
 }
 
-/// Under loom, while the mutant of this name is alive, changes `word` by a load and a store, and
-/// says so: the caller then leaves out its read-modify-write.
+/// Tears a read-modify-write in two: under loom, while the mutant of this name lives, changes
+/// `word` by a load and a store. Returns whether it did; then the caller leaves its own change out.
 #[inline(always)]
 pub(crate) fn torn(
     mutant: &'static str,
@@ -43,8 +44,8 @@ pub(crate) fn torn(
     torn
 }
 
-/// Whether the mutant of this name is alive: always `false`, and gone from the machine code,
-/// outside loom.
+/// Whether the mutant of this name lives. Outside of the models this is `false`, and gone from the
+/// machine code.
 #[cfg(not(all(test, swaplane_loom)))]
 #[inline(always)]
 pub(crate) const fn broken(_mutant: &'static str) -> bool {
@@ -56,11 +57,11 @@ pub(crate) use alive::{broken, with_mutant};
 
 #[cfg(all(test, swaplane_loom))]
 mod alive {
-    //! Which mutant is alive. loom runs all threads of a model on the one that checks it, so
-    //! a thread-local serves, and test threads do not disturb each other.
     use std::cell::Cell;
 
     std::thread_local! {
+        // The mutant that lives. loom runs all threads of a model on the one that checks it, so a
+        // thread-local serves, and tests do not disturb each other.
         static ALIVE: Cell<Option<&'static str>> = const { Cell::new(None) };
     }
 
@@ -68,7 +69,7 @@ mod alive {
         ALIVE.get() == Some(mutant)
     }
 
-    /// Lets `mutant` live while `f` runs, which is to catch its panics.
+    /// Lets `mutant` live while `f` runs. `f` must not panic.
     pub(crate) fn with_mutant<R>(mutant: &'static str, f: impl FnOnce() -> R) -> R {
         ALIVE.set(Some(mutant));
         let result = f();

@@ -4,8 +4,10 @@ use std::sync::{PoisonError, TryLockError};
 
 use crossbeam_utils::Backoff;
 
-/// A mutex without poisoning: nothing that can panic runs under our locks, and if it did,
-/// one caller's panic must not reach another.
+/// A mutex that is never poisoned, and that backs off while it is contended.
+///
+/// A panic of one caller must not reach another, so poison is ignored. Whatever these locks guard
+/// is whole at every point where user code could panic.
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<V>(std::sync::Mutex<V>);
 
@@ -24,8 +26,8 @@ impl<V> Mutex<V> {
     #[cold]
     #[inline(never)]
     fn lock_contended(&self) -> MutexGuard<'_, V> {
-        // Looks less and less often: who looks all the time, as `std` does for a while, takes
-        // the line from whoever has the lock, and slows it down.
+        // Tries less and less often. A thread that tries all the time, as `std` does for a while,
+        // takes the cache line from the thread that holds the lock, and slows it down.
         let backoff = Backoff::new();
         while !backoff.is_completed() {
             backoff.snooze();

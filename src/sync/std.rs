@@ -1,4 +1,5 @@
-//! What the crate runs on: `std`, tokio's semaphore, crossbeam's backoff.
+//! What the crate runs on: `std`, the semaphore and the notification of tokio, the backoff of
+//! crossbeam.
 
 pub(crate) use std::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, compiler_fence, fence,
@@ -7,7 +8,7 @@ pub(crate) use std::sync::{Arc, OnceLock};
 
 use std::sync::atomic::Ordering;
 
-/// `std`'s cell with the closures of loom's, which can then watch each access.
+/// The cell of `std` with the interface of loom's cell, which watches each access.
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub(crate) struct UnsafeCell<V>(std::cell::UnsafeCell<V>);
@@ -28,13 +29,13 @@ impl<V> UnsafeCell<V> {
     }
 }
 
-/// The value of a counter, for the only one who changes it.
+/// Reads a counter that only the caller changes.
 #[inline(always)]
 pub(crate) fn own_value(counter: &AtomicUsize) -> usize {
     counter.load(Ordering::Relaxed)
 }
 
-/// Only models check.
+/// Checks under loom that one thread at a time uses what this is a part of. Nothing elsewhere.
 #[derive(Debug)]
 pub(crate) struct OwnerCheck;
 
@@ -47,7 +48,8 @@ impl OwnerCheck {
     pub(crate) fn check(&self) {}
 }
 
-/// A counter that one thread at a time changes, and any may read: without a read-modify-write.
+/// A counter that one thread at a time changes, without a read-modify-write, and any thread reads.
+// Relaxed: whoever changes it has a lock, and whoever else reads it wants a count.
 #[derive(Debug, Default)]
 pub(crate) struct OwnedCounter(AtomicUsize);
 
@@ -67,7 +69,7 @@ impl OwnedCounter {
         self.set(self.get().wrapping_add(n));
     }
 
-    /// Adds with an ordering for whoever reads the counter.
+    /// Adds, with an ordering for the sake of those who read the counter.
     #[inline(always)]
     pub(crate) fn publish(&self, n: usize, order: Ordering) {
         self.0.store(self.get().wrapping_add(n), order);
@@ -100,7 +102,7 @@ impl Sealed {
     }
 }
 
-/// A `static`.
+/// Makes a `static`, or under loom one value for each execution of a model.
 macro_rules! global {
     (static $name:ident: $type:ty = $value:expr;) => {
         static $name: $type = $value;

@@ -13,7 +13,8 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(version)]
 pub struct Args {
-    /// Cases to run [default: all of them, which takes about an hour]: how their names begin; `*` stands for anything
+    /// Cases to run [default: all of them, which takes about an hour]: how their names begin; `*`
+    /// stands for anything
     #[arg(value_name = "CASE")]
     pub cases: Vec<String>,
 

@@ -1,7 +1,7 @@
 //! Measures swaplane side by side with what else one would use, in one process.
 //!
-//! `cargo run --release -p compare -- [--quick] [--list] [--json FILE] [--svg DIR] [--markdown FILE]
-//! [--from FILE] [CASE…]`
+//! `cargo run --release -p compare -- [--quick] [--list] [--json FILE] [--svg DIR] [--markdown
+//! FILE] [--from FILE] [CASE…]`
 //!
 //! Exit status: 0 if everything was measured, 1 if a file could not be written, 2 if nothing was
 //! measured because an argument was wrong. Items that are lost or wrong end it with a panic.

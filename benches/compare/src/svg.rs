@@ -1,4 +1,5 @@
-//! The ratios as a bar chart, on a log scale around the line where both sides are equal. Readable on a light and on a dark ground.
+//! The ratios as a bar chart, on a log scale around the line where both sides are equal. Readable
+//! on a light and on a dark ground.
 
 use std::{fmt::Write as _, fs, io, path::Path};
 

@@ -19,9 +19,9 @@ impl<T> Active<T> {
 
     /// The active buffer, which is one of `buffers`: those of the lane.
     ///
-    /// Up to its version 1.9.4 `arc_swap` could return a value of another instance whose address was
-    /// used again, and lanes come and go. A pointer to anything but the lane's own buffers is a bug,
-    /// and nothing may be written through it. It stops the process in debug builds; in release
+    /// Up to its version 1.9.4 `arc_swap` could return a value of another instance whose address
+    /// was used again, and lanes come and go. A pointer to anything but the lane's own buffers is a
+    /// bug, and nothing may be written through it. It stops the process in debug builds; in release
     /// builds the pointer is loaded again.
     pub(super) fn load(&self, buffers: &[Arc<Buffer<T>>; 2]) -> *const Buffer<T> {
         loop {

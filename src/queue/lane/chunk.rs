@@ -145,8 +145,8 @@ impl<T> Link<T> {
         if next.is_null() {
             next = Chunk::with_slots(next_size::<T>(size));
         }
-        // SAFETY: only the writer touches this field now; the flusher does so once `published` counts
-        // an item behind it (model `grow`).
+        // SAFETY: only the writer touches this field now; the flusher does so once `published`
+        // counts an item behind it (model `grow`).
         self.entered.with_mut(|entered| unsafe { *entered = next });
         next
     }
@@ -154,8 +154,8 @@ impl<T> Link<T> {
     /// The chunk that the writer entered behind this link.
     ///
     /// # Safety
-    /// The caller is the flusher. `published`, loaded with Acquire, counts an item behind this link,
-    /// or the writer has left the buffer for good.
+    /// The caller is the flusher. `published`, loaded with Acquire, counts an item behind this
+    /// link, or the writer has left the buffer for good.
     pub(super) unsafe fn entered(&self) -> *mut Chunk<T> {
         // SAFETY: the write in `enter` happened before the store that the caller has seen (models
         // `swap`, `grow`).
@@ -170,9 +170,9 @@ impl<T> Link<T> {
     }
 
     /// Takes the whole list of spares, which nobody else can reach then.
-    // Relaxed: the flusher touched the list and its chunks last, or the writer did and then left the
-    // buffer; both happened before this buffer was published to the writer. A swap, since both may
-    // take the list at once and only one may get it (model `grow`).
+    // Relaxed: the flusher touched the list and its chunks last, or the writer did and then left
+    // the buffer; both happened before this buffer was published to the writer. A swap, since both
+    // may take the list at once and only one may get it (model `grow`).
     fn take_spare(&self) -> *mut Chunk<T> {
         self.spare.swap(ptr::null_mut(), Relaxed)
     }
@@ -210,8 +210,8 @@ impl<T> Link<T> {
     /// `trim`, spares that the writer did not enter this time are freed but for the first.
     ///
     /// # Safety
-    /// The caller is the flusher, the writer has left the buffer, and all its items are read. `last`
-    /// is the last chunk that was entered.
+    /// The caller is the flusher, the writer has left the buffer, and all its items are read.
+    /// `last` is the last chunk that was entered.
     pub(super) unsafe fn reset(&self, last: *mut Chunk<T>, trim: bool) {
         // Relaxed, below: nobody else reaches this buffer.
         // SAFETY: the writer has left (Acquire on `acked`), so every chunk of this buffer is the

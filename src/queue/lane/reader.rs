@@ -24,8 +24,8 @@ impl<T> LaneReader<T> {
         &self.lane
     }
 
-    /// Whether the writer will push no more. If this is asked before [`available`](Self::available),
-    /// and both say so, nothing is left and nothing will come.
+    /// Whether the writer will push no more. If this is asked before
+    /// [`available`](Self::available), and both say so, nothing is left and nothing will come.
     // Acquire: pairs with the Release of `LaneWriter::end_writer`, before which `published` was
     // stored.
     pub(crate) fn is_ended(&self) -> bool {
@@ -95,8 +95,8 @@ pub(super) struct ReaderState<T> {
     taken: usize,
     /// The generation of the active buffer: what `word` holds without its flags.
     generation: usize,
-    /// The buffer that is not active is retired: its writer may still be in it, or some of its items
-    /// are not read. Otherwise that buffer is the standby.
+    /// The buffer that is not active is retired: its writer may still be in it, or some of its
+    /// items are not read. Otherwise that buffer is the standby.
     retired: bool,
     /// Where the next item lies in each buffer.
     cursors: [Cursor<T>; 2],
@@ -137,11 +137,11 @@ impl<T> ReaderState<T> {
     ///
     /// And if the writer moves from the retired buffer to the active one meanwhile? `published` is
     /// loaded before `acked`, so there are three cases:
-    /// 1. The writer moved before the load of `published`. `acked` shows it, and `moved_at` is where
-    ///    the retired buffer ends. The items behind that lie in the active buffer.
+    /// 1. The writer moved before the load of `published`. `acked` shows it, and `moved_at` is
+    ///    where the retired buffer ends. The items behind that lie in the active buffer.
     /// 2. The writer moves between the two loads. `acked` shows it, and `moved_at` is no less than
-    ///    the `published` that was loaded. Items written after the move are not counted by it; so it
-    ///    is loaded again before the active buffer is read.
+    ///    the `published` that was loaded. Items written after the move are not counted by it; so
+    ///    it is loaded again before the active buffer is read.
     /// 3. The writer moves after the load of `acked`, or never. All that the loaded `published`
     ///    counts was written before the move, so it lies in the retired buffer. That buffer stays
     ///    retired, and the active one is not looked at.
@@ -176,8 +176,8 @@ impl<T> ReaderState<T> {
             }
             self.cursors[standby] = Cursor::START;
             self.retired = false;
-            // The writer published all of the old buffer before it left. So this is at least `taken`,
-            // which the first load need not be.
+            // The writer published all of the old buffer before it left. So this is at least
+            // `taken`, which the first load need not be.
             if !broken("lane: published not read again") {
                 published = self.load_published(lane);
             }
@@ -232,8 +232,8 @@ impl<T> ReaderState<T> {
                     slot.copy_to_nonoverlapping(place, 1);
                 });
             }
-            // SAFETY: room for `n` was reserved, which is no less, and these slots were filled above
-            // (model `swap`).
+            // SAFETY: room for `n` was reserved, which is no less, and these slots were filled
+            // above (model `swap`).
             unsafe { out.set_len(out.len() + slots.len()) };
             cursor.at += slots.len();
             n -= slots.len();
@@ -244,8 +244,8 @@ impl<T> ReaderState<T> {
     /// gets that chunk back.
     fn has_used_a_chunk(&self, lane: &Lane<T>, active: usize) -> bool {
         let cursor = &self.cursors[active];
-        // SAFETY: an item of the chunk that the cursor is in was read. So the writer has entered the
-        // chunk behind the start of the buffer, and touches that link no more (model `grow`).
+        // SAFETY: an item of the chunk that the cursor is in was read. So the writer has entered
+        // the chunk behind the start of the buffer, and touches that link no more (model `grow`).
         unsafe {
             Chunk::maybe_at(cursor.chunk).is_some_and(|chunk| {
                 cursor.at == chunk.slots().len() || cursor.chunk != lane.buffers[active].entered()

@@ -22,8 +22,8 @@ impl<T> SharedWriter<T> {
 
     /// Runs `f` with the writer, under the lock.
     ///
-    /// The lock lies in the line that a push writes anyway, so a thread that comes after another has
-    /// one line to fetch for both.
+    /// The lock lies in the line that a push writes anyway, so a thread that comes after another
+    /// has one line to fetch for both.
     #[inline(always)]
     pub(crate) fn with<R>(&self, f: impl FnOnce(&LaneWriter<T>) -> R) -> R {
         let lock = &self.0.lane().progress.lock;

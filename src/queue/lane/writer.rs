@@ -11,8 +11,8 @@ use super::{CLOSED, FENCED, Lane, PARKED, generation_of};
 use crate::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::sync::{Arc, OwnerCheck, broken, compiler_fence, fence, full, order, own_value};
 
-/// The writing end of a lane. It is used by one thread at a time, so it is not `Sync`. Its state lies
-/// in the lane, beside what it publishes: a push needs one cache line for both.
+/// The writing end of a lane. It is used by one thread at a time, so it is not `Sync`. Its state
+/// lies in the lane, beside what it publishes: a push needs one cache line for both.
 pub(crate) struct LaneWriter<T> {
     lane: Arc<Lane<T>>,
     not_sync: PhantomData<Cell<()>>,
@@ -120,8 +120,8 @@ impl<T> LaneWriter<T> {
         if !broken("lane: not set busy") {
             self.lane.progress.busy.store(true, Relaxed);
         }
-        // Pairs with `Barrier::heavy`, which makes the processor keep the order that this asks of the
-        // compiler. Where barriers are fences the lane is FENCED, and `begin_slow` runs one.
+        // Pairs with `Barrier::heavy`, which makes the processor keep the order that this asks of
+        // the compiler. Where barriers are fences the lane is FENCED, and `begin_slow` runs one.
         if !broken("lane: no compiler fence after busy") {
             compiler_fence(SeqCst);
         }
@@ -145,8 +145,8 @@ impl<T> LaneWriter<T> {
             slot.with_mut(|slot| (*slot).write(item));
         }
         let written = count.wrapping_add(1);
-        // Release: pairs with the Acquire of `ReaderState::load_published`. The slot, the link to its
-        // chunk, and `acked` were stored before.
+        // Release: pairs with the Acquire of `ReaderState::load_published`. The slot, the link to
+        // its chunk, and `acked` were stored before.
         self.lane
             .progress
             .published
@@ -167,8 +167,8 @@ impl<T> LaneWriter<T> {
         &self.lane
     }
 
-    /// Begins a slow push: sets the busy flag, moves to the active buffer, and returns the flags that
-    /// are up. Returns `None` if this thread is in a slow push already.
+    /// Begins a slow push: sets the busy flag, moves to the active buffer, and returns the flags
+    /// that are up. Returns `None` if this thread is in a slow push already.
     pub(crate) fn begin_slow(&self) -> Option<Flags> {
         self.state().owner.check();
         if self.state().in_slow_push.replace(true) && !broken("lane: pushed within a slow push") {
@@ -205,8 +205,8 @@ impl<T> LaneWriter<T> {
         state.seen.set(generation);
         // Relaxed: `acked` orders it.
         lane.progress.moved_at.store(count, Relaxed);
-        // Release: pairs with the Acquire of `ReaderState::take`. The old buffer was touched for the
-        // last time before, and `moved_at` was stored.
+        // Release: pairs with the Acquire of `ReaderState::take`. The old buffer was touched for
+        // the last time before, and `moved_at` was stored.
         lane.progress
             .acked
             .store(generation, order("lane: acked", Release));

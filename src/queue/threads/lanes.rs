@@ -53,9 +53,9 @@ impl<T> ThreadLanes<T> {
     pub(crate) fn cached(&self) -> Option<&LaneWriter<T>> {
         let lane = super::cached(self.id)?.cast::<LaneWriter<T>>();
         // SAFETY: `cache` stored the pointer, in this thread and for this id, so the type is right.
-        // The table is alive, since `self` holds it, and its places never move. The thread still has
-        // its index, since it clears the cache before it gives the index back; so the lane is this
-        // thread's (model `handover`).
+        // The table is alive, since `self` holds it, and its places never move. The thread still
+        // has its index, since it clears the cache before it gives the index back; so the lane is
+        // this thread's (model `handover`).
         Some(unsafe { &*lane })
     }
 
