@@ -1,10 +1,10 @@
-//! What a stopping service does with items its sink would not take: they go to a file, and they
-//! come back, ahead of anything new, when it starts again.
+//! A service stops while its database is down. The items that the database did not take go to a
+//! file. At the next start they come back from the file, before any new item.
 //!
 //! Run it twice: `cargo run --example shutdown [FILE]`
 //!
-//! The first time there is no file, and the sink plays a database that is down. The second time
-//! the file is there, the database is up again, and everything arrives.
+//! In the first run there is no file, and the sink plays a database that is down. In the second run
+//! the file is there, the database is up again, and every item arrives.
 
 use std::{
     env, fs,
@@ -18,12 +18,10 @@ use std::{
     time::Duration,
 };
 
-use swaplane::{Batch, PushError, Queue, Retry};
-
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+use swaplane::{Batch, PushError, Queue};
 
 #[tokio::main]
-async fn main() -> Result<()> {
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let file = env::args_os().nth(1).map_or_else(
         || env::temp_dir().join("swaplane-shutdown-example.txt"),
         PathBuf::from,
@@ -35,31 +33,24 @@ async fn main() -> Result<()> {
     let queue = Queue::builder()
         .max_batch_size(10)
         .max_delay(Duration::from_millis(20))
-        // Keep trying for long: it is the shutdown deadline that ends it.
-        .retry(Retry::exponential().max_delay(Duration::from_millis(400)))
         .spawn_fn(move |batch: Batch<String>| async move {
+            let (id, attempt) = (batch.id(), batch.attempt());
             if down {
-                println!(
-                    "batch {}, attempt {}: no answer",
-                    batch.id(),
-                    batch.attempt()
-                );
+                println!("batch {id}, attempt {attempt}: no answer");
                 return Err("the database does not answer".into());
             }
-            println!("batch {}: {} … written", batch.id(), batch[0]);
+            println!("batch {id}: {} … written", batch[0]);
             Ok(())
         })?;
 
-    // 1. What the last run left goes in first. A file may hold more than the buffer, so wait for
-    //    room rather than give up when it is full.
-    if !leftovers.is_empty() {
-        println!("{} events come back from the file", leftovers.len());
-    }
+    // 1. Push what the last run left over. The file may hold more than the queue has room for, so
+    //    wait for room before each push.
+    println!("{} events come back from the file", leftovers.len());
     for event in leftovers {
         queue.reserve().await?.push(event)?;
     }
 
-    // 2. The service does its work, for a moment.
+    // 2. Start the producers, and let them work for a moment.
     let stopping = Arc::new(AtomicBool::new(false));
     let producers: Vec<_> = (1..=3)
         .map(|n| {
@@ -69,31 +60,22 @@ async fn main() -> Result<()> {
         .collect();
     tokio::time::sleep(Duration::from_millis(300)).await;
 
-    // 3. Stop the producers first, so that nobody meets a closed queue …
+    // 3. Stop the producers first, so that no push meets a closed queue.
     stopping.store(true, Ordering::Relaxed);
     for producer in producers {
-        // Waiting for a thread would hold up this runtime's other tasks.
+        // Joining a thread blocks, so do it on a thread where blocking is allowed.
         tokio::task::spawn_blocking(|| producer.join().expect("no producer panics")).await?;
     }
 
-    // 4. … then give the sink a last second. What it has not taken by then comes back to us.
+    // 4. Give the sink one more second. The report has the items that it did not take.
     let report = queue.shutdown(Duration::from_secs(1)).await;
-    println!(
-        "{} accepted, {} delivered, {} returned, {} lost",
-        report.accepted,
-        report.delivered,
-        report.returned.len(),
-        report.lost,
-    );
+    println!("{report:?}"); // counts only: items are never printed
     save(&file, &report.returned)?;
-    match report.returned.len() {
-        0 => println!("nothing left to keep"),
-        n => println!("{n} events are in {}; run this again", file.display()),
-    }
+    println!("{} events are in {}", report.returned.len(), file.display());
     Ok(())
 }
 
-/// One event every 20 ms until the service stops.
+/// Pushes an event every 20 ms until the service stops.
 fn produce(producer: u32, queue: &Queue<String>, stopping: &AtomicBool) {
     for event in 1.. {
         if stopping.load(Ordering::Relaxed) {
@@ -102,12 +84,13 @@ fn produce(producer: u32, queue: &Queue<String>, stopping: &AtomicBool) {
         match queue.push(format!("producer {producer}, event {event}")) {
             Ok(()) => {}
             Err(PushError::Full(event)) => eprintln!("no room for \"{event}\", dropped"),
-            Err(_) => return,
+            Err(PushError::Closed(_)) => return,
         }
         thread::sleep(Duration::from_millis(20));
     }
 }
 
+/// Reads the leftovers of the last run. No file means no leftovers.
 fn load(file: &Path) -> io::Result<Vec<String>> {
     match fs::read_to_string(file) {
         Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
@@ -116,8 +99,10 @@ fn load(file: &Path) -> io::Result<Vec<String>> {
     }
 }
 
-/// Replaces the file in one step. The old one stays until here, after the shutdown: a crash in
-/// between makes events arrive twice, but none is lost.
+/// Replaces the file in one step, or removes it if there are no events.
+///
+/// The old file stays until the shutdown is over. So a crash before that can make events arrive
+/// twice, but the events of the old file are not lost.
 fn save(file: &Path, events: &[String]) -> io::Result<()> {
     if events.is_empty() {
         return match fs::remove_file(file) {
