@@ -2,7 +2,6 @@
 //! whichever comes second knows of the other.
 
 use super::parts::{Fences, Queue};
-
 use super::support::{Mutants, caught, model, thread};
 
 fn load(bound: Option<usize>, lanes: usize) {
@@ -62,13 +61,9 @@ fn of_two_lanes() {
     load(Some(3), 2);
 }
 
-fn one_lane() {
-    load(None, 1);
-}
-
 pub(crate) const MUTANTS: Mutants = &[
-    ("backlog: reported", one_lane),
-    ("backlog: armed", one_lane),
+    ("backlog: reported", || load(None, 1)),
+    ("backlog: armed", || load(None, 1)),
 ];
 
 #[test]

@@ -2,20 +2,19 @@
 //! that begins after `close()` has returned is refused. Whichever way flags reach pushes.
 
 use super::parts::{Fences, Flusher, OwnLane, Queue};
-
 use super::support::{Mutants, caught, model, thread, yield_now};
 
 /// The way in.
 #[derive(Clone, Copy)]
 enum Way {
     Push,
-    /// With a credit left over from a lease: five items are in the lane already. Without fences
-    /// the next push is a fast one; and it meets no lock of the pool, which would be a fence.
+    /// With a credit left over from a lease: five items are in the lane already. Without fences the
+    /// next push is a fast one, and it takes no lock of the pool, which would be a fence.
     Funded,
     Prepaid,
     /// Where there is no lane.
-    Late,
-    /// A late push from within a push.
+    Fallback,
+    /// A push from within a push: the inner one goes to the fallback list.
     Around,
 }
 
@@ -37,7 +36,7 @@ impl Way {
         match self {
             Self::Push | Self::Funded => note(item, lane.push(queue, item).is_ok()),
             Self::Prepaid => note(item, lane.push_prepaid(queue, item).is_ok()),
-            Self::Late => note(item, queue.push_fallback(item).is_ok()),
+            Self::Fallback => note(item, queue.push_fallback(item).is_ok()),
             Self::Around => {
                 let mut inner = false;
                 let push = || inner = lane.push(queue, item + 1).is_ok();
@@ -87,8 +86,8 @@ fn close(bound: Option<usize>, fences: Fences, way: Way, pushes: u32) {
     });
 }
 
-/// A flusher that hears of it, and swaps meanwhile.
-fn heard(bound: Option<usize>, fences: Fences, ready: u32, pushes: u32) {
+/// A flusher that learns of the close, and swaps meanwhile.
+fn noticed_close(bound: Option<usize>, fences: Fences, ready: u32, pushes: u32) {
     noticed(bound, fences, ready, pushes, Queue::close);
 }
 
@@ -153,17 +152,17 @@ fn against_a_prepaid_push() {
 }
 
 #[test]
-fn against_a_late_push() {
-    close(None, Fences::Each, Way::Late, 2);
+fn against_a_fallback_push() {
+    close(None, Fences::Each, Way::Fallback, 2);
     close(None, Fences::Each, Way::Around, 1);
     close(None, Fences::Expedited, Way::Around, 1);
 }
 
 #[test]
-fn heard_by_the_flusher() {
-    heard(Some(3), Fences::Each, 0, 1);
-    heard(Some(2), Fences::Each, 2, 2);
-    heard(Some(2), Fences::Expedited, 2, 2);
+fn noticed_by_the_flusher() {
+    noticed_close(Some(3), Fences::Each, 0, 1);
+    noticed_close(Some(2), Fences::Each, 2, 2);
+    noticed_close(Some(2), Fences::Expedited, 2, 2);
 }
 
 /// A shutdown closes and leaves its request in one step.
@@ -179,50 +178,64 @@ fn by_a_shutdown() {
     shut_down(Some(3));
 }
 
-fn push() {
-    close(None, Fences::Each, Way::Funded, 1);
-}
-
-fn fast_push() {
-    close(None, Fences::Expedited, Way::Funded, 1);
-}
-
-fn prepaid_push() {
-    close(None, Fences::Expedited, Way::Prepaid, 1);
-}
-
-fn late_push() {
-    close(None, Fences::Each, Way::Late, 1);
-}
-
-fn nested_push() {
-    close(Some(2), Fences::Each, Way::Around, 1);
-}
-
-fn swap() {
-    heard(Some(2), Fences::Each, 2, 2);
-}
-
 pub(crate) const MUTANTS: Mutants = &[
-    ("lane: closed ignored", push),
-    ("lane: not set busy", push),
-    ("lane: no fence after busy", push),
-    ("lane: weak fence after busy", push),
-    ("lane: no compiler fence after busy", fast_push),
-    ("lane: no compiler fence after busy", prepaid_push),
-    ("lane: not set busy", fast_push),
-    ("lane: not set busy", prepaid_push),
-    ("store: prepaid push not reported", prepaid_push),
-    ("lane: busy cleared", push),
-    ("lane: busy read", push),
-    ("barrier: no fence", push),
-    ("barrier: weak fence", push),
-    ("collect: busy ignored", push),
-    ("lane: pushed within a slow push", nested_push),
-    ("fallback: closed ignored", late_push),
-    ("lane: raised in two steps", swap),
-    ("lane: generation in two steps", swap),
-    ("close: requested before the store is closed", swap),
+    ("lane: closed ignored", || {
+        close(None, Fences::Each, Way::Funded, 1)
+    }),
+    ("lane: not set busy", || {
+        close(None, Fences::Each, Way::Funded, 1)
+    }),
+    ("lane: no fence after busy", || {
+        close(None, Fences::Each, Way::Funded, 1)
+    }),
+    ("lane: weak fence after busy", || {
+        close(None, Fences::Each, Way::Funded, 1)
+    }),
+    ("lane: no compiler fence after busy", || {
+        close(None, Fences::Expedited, Way::Funded, 1)
+    }),
+    ("lane: no compiler fence after busy", || {
+        close(None, Fences::Expedited, Way::Prepaid, 1)
+    }),
+    ("lane: not set busy", || {
+        close(None, Fences::Expedited, Way::Funded, 1)
+    }),
+    ("lane: not set busy", || {
+        close(None, Fences::Expedited, Way::Prepaid, 1)
+    }),
+    ("store: prepaid push not reported", || {
+        close(None, Fences::Expedited, Way::Prepaid, 1)
+    }),
+    ("lane: busy cleared", || {
+        close(None, Fences::Each, Way::Funded, 1)
+    }),
+    ("lane: busy read", || {
+        close(None, Fences::Each, Way::Funded, 1)
+    }),
+    ("barrier: no fence", || {
+        close(None, Fences::Each, Way::Funded, 1)
+    }),
+    ("barrier: weak fence", || {
+        close(None, Fences::Each, Way::Funded, 1)
+    }),
+    ("collect: busy ignored", || {
+        close(None, Fences::Each, Way::Funded, 1)
+    }),
+    ("lane: pushed within a slow push", || {
+        close(Some(2), Fences::Each, Way::Around, 1)
+    }),
+    ("fallback: closed ignored", || {
+        close(None, Fences::Each, Way::Fallback, 1)
+    }),
+    ("lane: raised in two steps", || {
+        noticed_close(Some(2), Fences::Each, 2, 2)
+    }),
+    ("lane: generation in two steps", || {
+        noticed_close(Some(2), Fences::Each, 2, 2)
+    }),
+    ("close: requested before the store is closed", || {
+        noticed_close(Some(2), Fences::Each, 2, 2)
+    }),
 ];
 
 #[test]

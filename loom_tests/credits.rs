@@ -2,9 +2,8 @@
 //! refused or waits makes the flusher make room.
 
 use super::parts::{Fences, Queue};
-use crate::capacity::credits::Credits;
-
 use super::support::{Arc, Mutants, block_on, caught, model, thread};
+use crate::capacity::credits::Credits;
 
 /// Two lanes and a flusher that delivers what it collects.
 fn held(bound: Option<usize>, capacity: usize, pushes: u32) {
@@ -151,28 +150,12 @@ fn waiters_are_served() {
     served(Some(2), true);
 }
 
-fn full() {
-    held(Some(1), 1, 2);
-}
-
-fn leases() {
-    idle(None);
-}
-
-fn refusal() {
-    refused(None);
-}
-
-fn waiter() {
-    waiting(None);
-}
-
 pub(crate) const MUTANTS: Mutants = &[
-    ("credits: none needed", full),
-    ("credits: no allowance", leases),
-    ("room: requested", refusal),
-    ("room: request read", refusal),
-    ("room: requested", waiter),
+    ("credits: none needed", || held(Some(1), 1, 2)),
+    ("credits: no allowance", || idle(None)),
+    ("room: requested", || refused(None)),
+    ("room: request read", || refused(None)),
+    ("room: requested", || waiting(None)),
 ];
 
 #[test]

@@ -4,7 +4,6 @@
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::parts::{Fences, Queue, lane};
-
 use super::support::{Mutants, caught, model, thread};
 
 /// How often each item was dropped.
@@ -52,8 +51,8 @@ fn lane_left(bound: Option<usize>, ready: usize, pushes: usize, takes: usize, sw
     });
 }
 
-/// A queue goes with all that is in it: items in a lane that the flusher has met or not, in one
-/// whose writer has gone or not, and late ones.
+/// A queue is dropped with all that is in it: items in a lane that was adopted or not, in a lane
+/// whose writer has ended or not, and in the fallback list.
 fn queue_left(bound: Option<usize>) {
     let ledger = ledger();
     model(bound, move || {
@@ -100,13 +99,11 @@ fn queue() {
     queue_left(Some(2));
 }
 
-fn swapped() {
-    lane_left(Some(2), 3, 4, 2, 0);
-}
-
 pub(crate) const MUTANTS: Mutants = &[
-    ("lane: unread items forgotten", swapped),
-    ("chunk: spares forgotten", swapped),
+    ("lane: unread items forgotten", || {
+        lane_left(Some(2), 3, 4, 2, 0)
+    }),
+    ("chunk: spares forgotten", || lane_left(Some(2), 3, 4, 2, 0)),
 ];
 
 #[test]

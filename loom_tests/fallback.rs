@@ -1,11 +1,10 @@
-//! Late items, pushed where a thread has no lane: they come after all that their thread had pushed
-//! before, and the flusher learns of them.
+//! The fallback list: its items come after everything that their thread pushed before, and the
+//! flusher learns of them.
 
 use super::parts::{Fences, Queue};
-
 use super::support::{model, thread};
 
-fn late(bound: Option<usize>, rounds: usize) {
+fn behind_the_lane(bound: Option<usize>, rounds: usize) {
     model(bound, move || {
         let queue = Queue::new(64, 64, Fences::None);
         let mut flusher = queue.flusher();
@@ -33,7 +32,30 @@ fn late(bound: Option<usize>, rounds: usize) {
     });
 }
 
+/// Two items, of which the flusher may take the first while the second is pushed.
+fn seen(bound: Option<usize>) {
+    model(bound, || {
+        let queue = Queue::new(64, 64, Fences::None);
+        let mut flusher = queue.flusher();
+        queue.push_fallback(1).unwrap();
+        let thread = thread::spawn({
+            let queue = queue.clone();
+            move || queue.push_fallback(2).unwrap()
+        });
+        let taken = flusher.collect(100).len();
+        thread.join().unwrap();
+        assert_eq!(flusher.available(), 2 - taken, "what is held is seen");
+        assert_eq!(flusher.collect(100).len(), 2 - taken);
+        assert_eq!(queue.backlog(), 0, "nothing is held");
+    });
+}
+
 #[test]
-fn in_order() {
-    late(Some(3), 2);
+fn what_the_list_holds_is_seen() {
+    seen(None);
+}
+
+#[test]
+fn items_come_in_the_order_of_their_thread() {
+    behind_the_lane(Some(3), 2);
 }

@@ -1,11 +1,10 @@
 //! Flushing: what was pushed before `flush()` was called is in what the flusher collects once it
-//! has heard of it, and no call goes without an answer.
+//! has taken the request, and every call is answered.
 
 use super::parts::{Fences, Queue};
-
 use super::support::{Arc, Mutants, Mutex, caught, model, thread};
 
-/// A thread pushes, in lanes just born, and asks.
+/// A thread pushes into lanes just registered, and asks.
 fn own(bound: Option<usize>) {
     model(bound, || {
         let queue = Queue::new(64, 64, Fences::None);
@@ -68,7 +67,7 @@ fn unanswered(bound: Option<usize>) {
         let (flushes, _) = flusher.take_requests();
         flusher.end();
         let answer = thread.join().unwrap();
-        // What was heard is answered by the flusher's task; here it is dropped.
+        // A request that was taken is answered by the task of the flusher; here it is dropped.
         assert!(answer.is_none_or(|mut answer| answer.is_known()) || flushes > 0);
     });
 }
@@ -88,17 +87,9 @@ fn while_the_flusher_ends() {
     unanswered(None);
 }
 
-fn own_small() {
-    own(Some(2));
-}
-
-fn ending() {
-    unanswered(None);
-}
-
 pub(crate) const MUTANTS: Mutants = &[
-    ("collect: new lanes not adopted", own_small),
-    ("request: taken after the end", ending),
+    ("collect: new lanes not adopted", || own(Some(2))),
+    ("request: taken after the end", || unanswered(None)),
 ];
 
 #[test]

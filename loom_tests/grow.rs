@@ -3,7 +3,6 @@
 //! each is freed once. (Under loom chunks have room for two items; or, of bytes, two, then four.)
 
 use super::parts::{Reader, Writer, lane};
-
 use super::support::{model, thread};
 
 /// What the flusher does to a lane.

@@ -1,25 +1,24 @@
-//! Hand-over: the lane of a thread that has ended goes, with its number, to another; the lane of
+//! Hand-over: the lane of a thread that has ended goes, with its index, to another; the lane of
 //! a `Writer` to whom it is sent. The lane goes on where it was.
 
 use super::parts::{Fences, Queue};
+use super::support::{Arc, Mutants, Mutex, caught, model, thread};
 use crate::queue::threads::Indices;
 
-use super::support::{Arc, Mutants, Mutex, caught, model, thread};
-
-/// Two threads that each push under the number they get, which may be the same.
-fn numbers(bound: Option<usize>, pushes: u32) {
+/// Two threads that each push under the index they get, which may be the same.
+fn indices(bound: Option<usize>, pushes: u32) {
     model(bound, move || {
-        let numbers = Arc::new(Indices::new());
+        let indices = Arc::new(Indices::new());
         let queue = Queue::new(64, 64, Fences::None);
         let mut flusher = queue.flusher();
         let threads = [10, 20].map(|first| {
-            let (numbers, queue) = (numbers.clone(), queue.clone());
+            let (indices, queue) = (indices.clone(), queue.clone());
             thread::spawn(move || {
-                let me = numbers.claim();
+                let me = indices.claim();
                 for item in first..first + pushes {
                     queue.push_as(&me, item).unwrap();
                 }
-                numbers.give_back(me);
+                indices.give_back(me);
             })
         });
         let mut taken = flusher.collect(100);
@@ -72,8 +71,8 @@ fn sent(bound: Option<usize>) {
 }
 
 #[test]
-fn with_the_number_of_a_thread() {
-    numbers(Some(2), 2);
+fn with_the_index_of_a_thread() {
+    indices(Some(2), 2);
 }
 
 #[test]
@@ -81,11 +80,8 @@ fn of_a_writer() {
     sent(Some(2));
 }
 
-fn one_push_each() {
-    numbers(Some(2), 1);
-}
-
-pub(crate) const MUTANTS: Mutants = &[("threads: one index for two threads", one_push_each)];
+pub(crate) const MUTANTS: Mutants =
+    &[("threads: one index for two threads", || indices(Some(2), 1))];
 
 #[test]
 fn mutants() {

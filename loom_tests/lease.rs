@@ -2,18 +2,17 @@
 //! successor, and every item is dropped once.
 
 use super::parts::Lease;
-
 use super::support::{Arc, Mutants, Mutex, caught, model, thread};
 
-fn rung(bound: Option<usize>) {
+fn wakes(bound: Option<usize>) {
     model(bound, || {
         let lease = Lease::new();
         let batch = lease.lend(vec![1, 2], 1);
         let thread = thread::spawn(move || drop(batch));
         let mut came = None;
-        while let Some(rung) = Some(lease.was_woken()) {
+        while let Some(woken) = Some(lease.was_woken()) {
             came = came.or_else(|| lease.collect());
-            if !rung {
+            if !woken {
                 break;
             }
         }
@@ -104,10 +103,10 @@ fn paused(bound: Option<usize>) {
             }
         });
         let mut seen = (0, false);
-        while let Some(rung) = Some(lease.was_woken()) {
+        while let Some(woken) = Some(lease.was_woken()) {
             let (followed, paused) = lease.followed();
             seen = (seen.0 + followed, paused);
-            if !rung {
+            if !woken {
                 break;
             }
         }
@@ -136,55 +135,31 @@ fn between(bound: Option<usize>) {
 }
 
 #[test]
-fn with_a_bell() {
-    rung(None);
+fn a_batch_that_comes_back_wakes_the_flusher() {
+    wakes(None);
 }
 
 #[test]
-fn too_late() {
+fn a_stale_batch_is_not_mistaken_for_another() {
     straggler(None, false);
     straggler(None, true);
 }
 
 #[test]
-fn cut_short() {
+fn a_run_is_cut_short() {
     run(None);
     between(None);
     paused(None);
-}
-
-fn wakeup() {
-    rung(None);
-}
-
-fn dropped_late() {
-    straggler(None, false);
-}
-
-fn settled_late() {
-    straggler(None, true);
-}
-
-fn revoked() {
-    run(None);
-}
-
-fn rung_early() {
-    paused(None);
-}
-
-fn nowhere() {
-    between(None);
 }
 
 pub(crate) const MUTANTS: Mutants = &[
-    ("lease: woken before the batch is there", wakeup),
-    ("lease: not missed", wakeup),
-    ("lease: stale batch let in", dropped_late),
-    ("lease: successor settled", settled_late),
-    ("lease: revoked in two steps", revoked),
-    ("lease: woken before it is paused", rung_early),
-    ("lease: nowhere between two batches", nowhere),
+    ("lease: woken before the batch is there", || wakes(None)),
+    ("lease: not missed", || wakes(None)),
+    ("lease: stale batch let in", || straggler(None, false)),
+    ("lease: successor settled", || straggler(None, true)),
+    ("lease: revoked in two steps", || run(None)),
+    ("lease: woken before it is paused", || paused(None)),
+    ("lease: nowhere between two batches", || between(None)),
 ];
 
 #[test]

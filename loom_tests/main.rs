@@ -11,8 +11,8 @@
 //! unit-test module of the library, so they see its private parts; `parts` holds thin handles on
 //! those, and `support` knows whether loom runs.
 //!
-//! - `swap`, `recycle`: a lane's items are taken once and in order, over several swaps, with no fence
-//!   and no read-modify-write in a push; and the lane goes on swapping.
+//! - `swap`, `recycle`: a lane's items are taken once and in order, over several swaps, with no
+//!   fence and no read-modify-write in a push; and the lane goes on swapping.
 //! - `grow`: the same across chunks, with spare ones, and while the flusher frees memory.
 //! - `handover`: the same for a lane that goes to another thread, with an index or as a `Writer`.
 //! - `shared`: the same for two threads in the shared lane.
@@ -27,8 +27,8 @@
 //! - `credits`: no more is held than the capacity, no credit is lost, few lie idle; whoever is
 //!   refused or waits wakes the flusher.
 //! - `stats`: a snapshot never shows more held than the capacity.
-//! - `map`: an update is in the active side or nowhere, and is delivered once and in the order of its
-//!   key; versions never go backwards; what is in flight is found; nobody is missed.
+//! - `map`: an update is in the active side or nowhere, and is delivered once and in the order of
+//!   its key; versions never go backwards; what is in flight is found; nobody is missed.
 //! - `lease`: a batch comes back, wakes the flusher, and is not mistaken for another.
 //! - `drop`: every item is dropped once; every chunk is freed once, and not used after that.
 //!

@@ -1,10 +1,9 @@
-//! Sleeping: once the flusher has parked, a push rings, and none before is missed. (A wake-up that
-//! is lost shows as a wakeup that is silent when all is over, not as a deadlock.)
+//! Parking: once the flusher is parked a push wakes it, and no push before is missed. (A lost
+//! wake-up shows as a flusher that was not woken when all is over, not as a deadlock.)
 
 use super::parts::{Fences, Queue};
-use crate::source::Parked;
-
 use super::support::{Mutants, caught, model, thread, yield_now};
+use crate::source::Parked;
 
 /// Whether the flusher, each time it wakes, lets pushes be silent again.
 #[derive(Clone, Copy, PartialEq)]
@@ -72,30 +71,40 @@ fn against_two_lanes() {
     park(Some(2), Fences::Each, Flag::ComesDown, 2, 0, 1);
 }
 
-fn one_push() {
-    park(None, Fences::Each, Flag::StaysUp, 1, 0, 1);
-}
-
-fn fast_push() {
-    park(None, Fences::Expedited, Flag::StaysUp, 1, 5, 1);
-}
-
-fn restless() {
-    park(Some(3), Fences::Each, Flag::ComesDown, 1, 2, 1);
-}
-
 pub(crate) const MUTANTS: Mutants = &[
-    ("lane: parked ignored", one_push),
-    ("park: not looked again", one_push),
-    ("collect: busy ignored", one_push),
-    ("barrier: no fence", one_push),
-    ("barrier: weak fence", one_push),
-    ("lane: no fence after busy", one_push),
-    ("lane: weak fence after busy", one_push),
-    ("lane: no compiler fence after busy", fast_push),
-    ("lane: busy cleared", one_push),
-    ("lane: busy read", one_push),
-    ("lane: lowered in two steps", restless),
+    ("lane: parked ignored", || {
+        park(None, Fences::Each, Flag::StaysUp, 1, 0, 1)
+    }),
+    ("park: not looked again", || {
+        park(None, Fences::Each, Flag::StaysUp, 1, 0, 1)
+    }),
+    ("collect: busy ignored", || {
+        park(None, Fences::Each, Flag::StaysUp, 1, 0, 1)
+    }),
+    ("barrier: no fence", || {
+        park(None, Fences::Each, Flag::StaysUp, 1, 0, 1)
+    }),
+    ("barrier: weak fence", || {
+        park(None, Fences::Each, Flag::StaysUp, 1, 0, 1)
+    }),
+    ("lane: no fence after busy", || {
+        park(None, Fences::Each, Flag::StaysUp, 1, 0, 1)
+    }),
+    ("lane: weak fence after busy", || {
+        park(None, Fences::Each, Flag::StaysUp, 1, 0, 1)
+    }),
+    ("lane: no compiler fence after busy", || {
+        park(None, Fences::Expedited, Flag::StaysUp, 1, 5, 1)
+    }),
+    ("lane: busy cleared", || {
+        park(None, Fences::Each, Flag::StaysUp, 1, 0, 1)
+    }),
+    ("lane: busy read", || {
+        park(None, Fences::Each, Flag::StaysUp, 1, 0, 1)
+    }),
+    ("lane: lowered in two steps", || {
+        park(Some(3), Fences::Each, Flag::ComesDown, 1, 2, 1)
+    }),
 ];
 
 #[test]

@@ -24,17 +24,11 @@ fn after_a_swap() {
     swapped(Some(2), 4, 5, 4, 2);
 }
 
-fn recycled() {
-    swapped(None, 2, 4, 3, 100);
-}
-
-fn left_for_later() {
-    swapped(None, 4, 1, 2, 1);
-}
-
 pub(crate) const MUTANTS: Mutants = &[
-    ("lane: recycled without ack", recycled),
-    ("lane: recycled before it is read", left_for_later),
+    ("lane: recycled without ack", || swapped(None, 2, 4, 3, 100)),
+    ("lane: recycled before it is read", || {
+        swapped(None, 4, 1, 2, 1)
+    }),
 ];
 
 #[test]

@@ -1,10 +1,10 @@
-//! Birth and death of lanes: one that is born while a flag is raised has the flag, or is raised
-//! in like the others; one whose writer has gone is forgotten once it is empty, not before.
+//! Lanes that come and go: a lane that is registered while a flag is raised has the flag from the
+//! start, or gets it like the others. A lane whose writer has ended is reaped once it is empty, and
+//! not before.
 
 use super::parts::{Fences, Queue};
-use crate::source::Parked;
-
 use super::support::{Mutants, caught, model, thread, yield_now};
+use crate::source::Parked;
 
 fn against_close(bound: Option<usize>, fences: Fences) {
     model(bound, move || {
@@ -53,7 +53,7 @@ fn against_park(bound: Option<usize>, fences: Fences) {
 }
 
 /// A `Writer` comes, pushes and goes.
-fn death(bound: Option<usize>, rounds: usize) {
+fn reaped(bound: Option<usize>, rounds: usize) {
     model(bound, move || {
         let queue = Queue::new(64, 64, Fences::None);
         let mut flusher = queue.flusher();
@@ -83,40 +83,32 @@ fn death(bound: Option<usize>, rounds: usize) {
 }
 
 #[test]
-fn while_it_closes() {
+fn registered_while_the_queue_closes() {
     against_close(None, Fences::Each);
     against_close(None, Fences::Expedited);
 }
 
 #[test]
-fn while_it_parks() {
+fn registered_while_the_flusher_parks() {
     against_park(None, Fences::Each);
     against_park(None, Fences::Expedited);
 }
 
 #[test]
-fn and_death() {
-    death(None, 2);
-}
-
-fn closes() {
-    against_close(Some(2), Fences::Each);
-}
-
-fn parks() {
-    against_park(Some(2), Fences::Each);
-}
-
-fn dies() {
-    death(Some(2), 1);
+fn a_lane_is_reaped_once_it_is_empty() {
+    reaped(None, 2);
 }
 
 pub(crate) const MUTANTS: Mutants = &[
-    ("registry: registered without flags", closes),
-    ("registry: registered without flags", parks),
-    ("lane: ended", dies),
-    ("lane: end read", dies),
-    ("collect: end asked last", dies),
+    ("registry: registered without flags", || {
+        against_close(Some(2), Fences::Each)
+    }),
+    ("registry: registered without flags", || {
+        against_park(Some(2), Fences::Each)
+    }),
+    ("lane: ended", || reaped(Some(2), 1)),
+    ("lane: end read", || reaped(Some(2), 1)),
+    ("collect: end asked last", || reaped(Some(2), 1)),
 ];
 
 #[test]

@@ -2,7 +2,6 @@
 //! order is that in which they had the lock.
 
 use super::parts::{Fences, Queue};
-
 use super::support::{Mutants, caught, model, thread};
 
 fn shared(bound: Option<usize>, fences: Fences, pushes: u32) {
@@ -41,11 +40,9 @@ fn by_two_writers_with_fences() {
     shared(Some(2), Fences::Each, 1);
 }
 
-fn together() {
-    shared(Some(2), Fences::None, 1);
-}
-
-pub(crate) const MUTANTS: Mutants = &[("lane: shared without its lock", together)];
+pub(crate) const MUTANTS: Mutants = &[("lane: shared without its lock", || {
+    shared(Some(2), Fences::None, 1)
+})];
 
 #[test]
 fn mutants() {

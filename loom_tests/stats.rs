@@ -62,18 +62,10 @@ fn of_a_map() {
     entries(Some(3));
 }
 
-fn one_item() {
-    queue(Some(3));
-}
-
-fn one_entry() {
-    entries(Some(3));
-}
-
 pub(crate) const MUTANTS: Mutants = &[
-    ("stats: no fence", one_item),
-    ("stats: no fence", one_entry),
-    ("map: begun", one_entry),
+    ("stats: no fence", || queue(Some(3))),
+    ("stats: no fence", || entries(Some(3))),
+    ("map: begun", || entries(Some(3))),
 ];
 
 #[test]

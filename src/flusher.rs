@@ -302,7 +302,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         self.due[worker].or(adaptive)
     }
 
-    /// BatchFiller one batch from what waits for a worker.
+    /// Cuts one batch from what waits for a worker.
     fn cut(&mut self, worker: usize, reason: Reason) {
         if self.core().collector.has_fallback(worker) {
             self.cut_all(worker, reason);
@@ -321,7 +321,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         self.post(worker, items, reason);
     }
 
-    /// BatchFiller batches from all that is visible to a worker.
+    /// Cuts batches from all that is visible to a worker.
     fn cut_all(&mut self, worker: usize, reason: Reason) {
         let max = self.shared.settings.max_batch_size();
         if self.core().collector.held_back(worker) > 0 {
@@ -439,7 +439,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         self.answer();
     }
 
-    /// BatchFiller what a flush has had to leave behind, where it need wait no longer.
+    /// Cuts what a flush has had to leave behind, where it need wait no longer.
     fn go_on_flushing(&mut self) {
         let closed = self.stage == Stage::Collected;
         for index in 0..self.flushes.len() {

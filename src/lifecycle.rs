@@ -215,10 +215,9 @@ macro_rules! waiting_methods {
         /// returned items. The future can be polled on any runtime, or on none.
         ///
         /// A shutdown also works where the runtime of the flusher is gone. Then it may block its
-        /// thread for up to 100 ms, or for `deadline` if that is shorter, while the last attempts
-        /// are dropped, and for up to 50 ms while pushes in progress end. Where that runtime is
-        /// there and nobody drives it, such as one of a single thread outside of its `block_on`, a
-        /// shutdown never ends.
+        /// thread for about 100 ms, while pushes in progress end and the last attempts are dropped.
+        /// Where that runtime is there and nobody drives it, such as one of a single thread outside
+        /// of its `block_on`, a shutdown never ends.
         ///
         /// # Cancel safety
         /// The shutdown goes on without its caller. The next caller gets the report.

@@ -15,10 +15,11 @@ use crate::sync::StdArc as Arc;
 /// 100 ms to 30 s; so many clients of a target that comes back do not come back together (full
 /// jitter). It gives a batch up 5 minutes after the first attempt began.
 ///
-/// A closure `Fn(u32, &SinkError) -> Option<Duration>` replaces the policy and all its limits. The
-/// closure gets the number of the attempt that failed, from 1, and returns the delay, or `None` to
-/// give the batch up. A closure that panics gives the batch up too. [`Retry::from_fn`] infers the
-/// types of its arguments; `into()` needs them annotated.
+/// A closure `Fn(u32, &SinkError) -> Option<Duration>` replaces the policy and all its limits, but
+/// [`SinkError::reject`] still gives a batch up at once. The closure gets the number of the attempt
+/// that failed, from 1, and returns the delay, or `None` to give the batch up. A closure that
+/// panics gives the batch up too. [`Retry::from_fn`] infers the types of its arguments; `into()`
+/// needs them annotated.
 ///
 /// ```
 /// use std::time::Duration;

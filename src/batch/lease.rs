@@ -1,4 +1,4 @@
-//! Where batches come lease to, and what follows them.
+//! Where batches come back to, and what follows them.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,12 +9,12 @@ use crate::sync::{Arc, Mutex, Notify, broken};
 /// The memory of more delivered batches than this is freed.
 const MOST_SPARES: usize = 16;
 
-/// Where the batches of one worker come lease to; one is out at a time.
+/// Where the batches of one worker come back to; one is out at a time.
 pub(crate) struct Lease<T> {
     state: Mutex<State<T>>,
     /// For how many items memory is kept at most, where it is that of several batches.
     most_room: usize,
-    /// Rung when a batch comes lease that was missed.
+    /// Rung when a batch comes back that was missed.
     wakeup: Arc<Notify>,
 }
 
@@ -73,7 +73,7 @@ impl<T> Lease<T> {
         state.lend(batch, lease)
     }
 
-    /// A batch comes lease. Hands back what nobody expects any more, to be dropped by the caller.
+    /// A batch comes back. Hands back what nobody expects any more, to be dropped by the caller.
     pub(super) fn receive(&self, ticket: Ticket, content: Content<T>) -> Option<Content<T>> {
         if broken("lease: woken before the batch is there") {
             self.wakeup.notify_one();

@@ -3,7 +3,7 @@
 //! ```text
 //!  outbox ─► Sending ──Ok───────────────────────────────► delivered
 //!              ▲  └─error, panic, timeout─► AwaitingReturn ─────► lost, or back to the outbox
-//!              │                              │ the attempt has ended, its batch is lease, and
+//!              │                              │ the attempt has ended, its batch is back, and
 //!              └────────── Waiting ◄──────────┘ there is to be another
 //! ```
 //!
@@ -68,7 +68,7 @@ struct Delivery<T> {
     state: State<T>,
 }
 
-// It changes in state: were we to panic, whatever has items must be where `salvage` finds it.
+// It changes in place: were we to panic, whatever has items must be where `salvage` finds it.
 enum State<T> {
     Sending(Task),
     /// The attempt has failed, but the batch may still be in somebody's hands; or the attempt
@@ -275,7 +275,7 @@ impl<T: Send + 'static> Worker<T> {
                 Some(self.until.map_or(late, |until| until.min(late)))
             }
             State::Sending(_) | State::Waiting(_) => self.until,
-            // Its task wakes us as it ends, and the batch rings when it comes lease.
+            // Its task wakes us as it ends, and the batch rings when it comes back.
             State::AwaitingReturn { .. } => None,
         }
     }
@@ -338,7 +338,7 @@ impl<T: Send + 'static> Worker<T> {
                                 // What it says is of no interest any more.
                                 drop(failure(outcome));
                             }
-                            // Though the batch may be lease by now: attempts never overlap.
+                            // Though the batch may be back by now: attempts never overlap.
                             Poll::Pending => return Poll::Pending,
                         }
                     }
@@ -360,7 +360,7 @@ impl<T: Send + 'static> Worker<T> {
                         self.delivery = None;
                         return Poll::Ready(Some((id, size, Outcome::Lost)));
                     }
-                    // Somebody has the batch; it rings when it comes lease.
+                    // Somebody has the batch; it rings when it comes back.
                     return Poll::Pending;
                 }
                 State::Waiting(_) => {
@@ -375,7 +375,7 @@ impl<T: Send + 'static> Worker<T> {
         }
     }
 
-    /// Decides what becomes of the batch, which is lease after a failed attempt. `None`: it waits.
+    /// Decides what becomes of the batch, which is back after a failed attempt. `None`: it waits.
     fn failed<S>(&mut self, error: &Failure, courier: &Courier<S>) -> Option<Outcome> {
         let delivery = self.delivery.as_ref()?;
         let Leg { id, attempts, .. } = delivery.leg;
@@ -419,7 +419,7 @@ impl<T: Send + 'static> Worker<T> {
         }
     }
 
-    /// Ends the attempt that is under way. Its batch comes lease unless somebody holds on to it.
+    /// Ends the attempt that is under way. Its batch comes back unless somebody holds on to it.
     pub(crate) fn abort(&mut self, why: &str, counters: &Counters) {
         self.cut_short(counters);
         if let Some(delivery) = &mut self.delivery {

@@ -82,7 +82,7 @@ impl<I: Send + 'static, C: Collect<Item = I>> Core<I, C> {
     }
 
     /// Takes what the flusher left behind when its runtime was dropped, if it was: what lies in
-    /// the source, and what came lease from the sink. Nobody else will do it, so this waits for
+    /// the source, and what came back from the sink. Nobody else will do it, so this waits for
     /// attempts that are just being dropped, within `patience`, and for pushes in progress,
     /// whatever that is. But not for long: a push that a thread was stopped in the middle of is for
     /// the next shutdown to find.

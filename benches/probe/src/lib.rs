@@ -5,7 +5,7 @@
 
 use std::sync::Mutex;
 
-use swaplane::{Map, Put, Queue, Writer};
+use swaplane::{Queue, Writer};
 
 type Item = [u64; 2];
 
@@ -28,14 +28,4 @@ pub fn probe_push_keyed(queue: &Queue<Item>, key: u64, item: Item) -> bool {
 #[unsafe(no_mangle)]
 pub fn probe_mutex_push(shard: &Mutex<Vec<Item>>, item: Item) {
     shard.lock().unwrap().push(item);
-}
-
-#[unsafe(no_mangle)]
-pub fn probe_map_put(map: &Map<u64, u64>, key: u64, value: u64) -> bool {
-    map.put(key, value).is_ok()
-}
-
-#[unsafe(no_mangle)]
-pub fn probe_map_put_newer(map: &Map<u64, u64>, key: u64, value: u64, version: u64) -> bool {
-    matches!(map.put_newer(key, value, version), Ok(Put::Replaced))
 }
