@@ -1,12 +1,11 @@
-//! Hashing keys: once for each call, before any lock, since it is code of the user's.
+//! Hashing keys: once for each call, and before any lock, since `Hash` is the user's code.
 
 use std::hash::{BuildHasher, Hash};
 
-/// The hasher of keys, unless a map is given another: fast, and different in each process and each
-/// queue or map.
+/// The default hasher of keys: fast, and seeded anew for each queue or map.
 ///
-/// Somebody who can choose keys and watch the clock could still find some that collide. For keys
-/// from strangers take [`std::hash::RandomState`].
+/// An attacker who chooses keys and measures time could still find keys that collide. For keys from
+/// strangers take [`std::hash::RandomState`], with [`Builder::hasher`](crate::Builder::hasher).
 ///
 /// ```
 /// use std::hash::BuildHasher;
@@ -15,7 +14,8 @@ use std::hash::{BuildHasher, Hash};
 /// assert_eq!(hasher.hash_one("key"), hasher.hash_one("key"));
 /// assert_ne!(hasher.hash_one("key"), swaplane::RandomState::default().hash_one("key"));
 /// ```
-// Not `quality`, which is this with a last round of mixing: `hash` has one for any hasher.
+// Not foldhash's `quality`, which is `fast` with a last round of mixing: `hash` mixes what any
+// hasher answers.
 #[derive(Clone, Debug, Default)]
 pub struct RandomState(foldhash::fast::RandomState);
 
@@ -29,18 +29,18 @@ impl BuildHasher for RandomState {
     }
 }
 
-/// Hashes a key, and spreads what the hasher has put into a few bits over all of them: partition,
-/// shard and bucket are each taken from others.
+/// Hashes a key, and mixes the hash, so that every bit depends on all bits of the hasher's answer.
+/// Partition, shard and bucket are chosen by different bits.
 #[inline(always)]
 pub(crate) fn hash<Q: Hash + ?Sized>(hasher: &impl BuildHasher, key: &Q) -> u64 {
-    // A constant whose bits look random (the golden ratio). Each bit of the product depends on all
-    // bits below, so its upper half brings down what its lower half takes up.
+    // The golden ratio: a constant whose bits look random. A bit of the product depends on all bits
+    // of the hash below it; so the upper half of the product depends on all of them.
     let product = u128::from(hasher.hash_one(key)) * 0x9e37_79b9_7f4a_7c15;
     (product as u64) ^ (product >> 64) as u64
 }
 
-/// Which of `n` partitions: from bits that choose neither the shard (the highest but seven) nor
-/// the bucket (the lowest) nor the tag in it (the highest seven).
+/// The index of a key's partition, of `n`. Uses bits 8 to 39, which choose neither the bucket (the
+/// lowest bits) nor the tag in it (the highest seven) nor the shard (the bits below those).
 #[inline(always)]
 pub(crate) fn partition(hash: u64, n: usize) -> usize {
     let middle = (hash >> 8) & u64::from(u32::MAX);
@@ -53,11 +53,11 @@ mod tests {
 
     use super::*;
 
-    /// Leaves a number as it is.
+    /// Hashes a number to itself.
     #[derive(Default)]
-    struct Idle(u64);
+    struct Identity(u64);
 
-    impl std::hash::Hasher for Idle {
+    impl std::hash::Hasher for Identity {
         fn finish(&self) -> u64 {
             self.0
         }
@@ -71,7 +71,7 @@ mod tests {
         }
     }
 
-    type PassThrough = BuildHasherDefault<Idle>;
+    type PassThrough = BuildHasherDefault<Identity>;
 
     /// Keys fall evenly into partitions, and those of one partition evenly into its shards and
     /// buckets, even with a hasher that does nothing.
