@@ -14,7 +14,7 @@ use crate::map::store::{MapOptions, Store};
 use crate::map::{Map, Mirror};
 use crate::sink::{Sink, SinkError, blocking_sink_fn, sink_fn};
 
-/// Enough for every thread of a machine to find one of its own.
+/// More than a machine has threads, so that each can find a lock of its own.
 const MOST_SHARDS: usize = 1024;
 
 /// The settings that only a map has.
@@ -55,14 +55,12 @@ where
     /// Begins to set up a map, or a [`Mirror`].
     ///
     /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let map = swaplane::Map::<u64, String>::builder()
     ///     .name("profiles")
     ///     .capacity(50_000)
+    ///     .own_thread()
     ///     .spawn_fn(|_batch| async { Ok(()) })?;
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn builder() -> Builder<Self> {
         Builder::new(MapSettings(MapOptions {
@@ -80,8 +78,8 @@ where
     V: Send + Sync + 'static,
     S: BuildHasher + Send + Sync + 'static,
 {
-    /// How many locks each partition has, a power of two from 2 to 1024; 4 by default. Updates
-    /// whose keys share one wait for each other.
+    /// How many locks each partition has: a power of two from 2 to 1024, by default 4. Updates of
+    /// keys that share a lock wait for each other.
     ///
     /// ```
     /// let builder = swaplane::Map::<u64, u64>::builder().partitions(2).shards(16);
@@ -91,10 +89,10 @@ where
         self
     }
 
-    /// What hashes the keys, once for each call; [`RandomState`] by default.
+    /// What hashes the keys, once in each call: by default [`RandomState`].
     ///
     /// ```
-    /// // Slower, but nobody can find keys that collide.
+    /// // Slower, but no attacker can find keys that collide.
     /// let builder = swaplane::Map::<String, u64>::builder()
     ///     .hasher(std::hash::RandomState::new());
     /// ```
@@ -120,50 +118,37 @@ where
         }
     }
 
-    /// Remembers the last version of the `keys` keys that were delivered (or given up) last, so
-    /// that [`put_newer`](Map::put_newer) with an older one is stale also when the key's entry is
-    /// long gone. 0, the default, remembers none.
+    /// For how many keys to remember the version, of those that were delivered (or given up) last:
+    /// by default 0. A [`put_newer`](Map::put_newer) with an older version of such a key is stale
+    /// although no entry of the key is held.
     ///
-    /// Costs the memory of `keys` keys and some 60 bytes for each, and a lock, shared by all,
-    /// for each `put_newer` that begins an entry.
+    /// Costs the memory of so many keys and some 60 bytes for each, and in each `put_newer` that
+    /// begins an entry one lock more, which all partitions share.
     ///
     /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use swaplane::{Map, Put};
     ///
-    /// let map = Map::builder()
-    ///     .remember_versions(10_000)
-    ///     .spawn_fn(|_batch| async { Ok(()) })?;
+    /// let builder = Map::builder().own_thread().remember_versions(10_000);
+    /// let map = builder.spawn_fn(|_batch| async { Ok(()) })?;
     /// map.put_newer("key", "as it is", 2)?;
-    /// map.flush().await?;
+    /// map.flush_blocking()?;
     /// assert_eq!(map.put_newer("key", "as it was", 1)?, Put::Stale);
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn remember_versions(mut self, keys: usize) -> Self {
         self.own.0.remember_versions = keys;
         self
     }
 
-    /// Lets [`get`](Map::get) find what is on its way to the sink, too. Costs a clone of the key
-    /// and the value of each entry when it leaves.
+    /// Lets [`get`](Map::get) and [`contains`](Map::contains) find values in flight too. By default
+    /// they do not. Costs a clone of key and value of each entry when it leaves.
     ///
     /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use swaplane::Map;
-    ///
-    /// // A sink that is still busy with the entry.
-    /// let map = Map::builder()
-    ///     .max_batch_size(1)
-    ///     .read_in_flight()
-    ///     .spawn_fn(|_batch| std::future::pending())?;
+    /// let builder = swaplane::Map::builder().own_thread().max_batch_size(1).read_in_flight();
+    /// let map = builder.spawn_fn(|_batch| std::future::pending())?; // a sink that is slow
     /// map.put("key", "value")?;
-    /// tokio::task::yield_now().await;
-    /// assert_eq!(map.get("key"), Some("value"));
-    /// # Ok(())
-    /// # }
+    /// assert_eq!(map.get("key"), Some("value")); // whether it is with the sink by now or not
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn read_in_flight(mut self) -> Self
     where
@@ -199,55 +184,55 @@ where
     /// # }
     /// ```
     pub fn spawn<T: Sink<Entry<K, V>>>(self, sink: T) -> Result<Map<K, V, S>, BuildError> {
-        self.map(sink)
+        self.start_map(sink)
     }
 
-    /// Starts the map with a closure as its sink. The future must own what it uses.
+    /// Starts the map with a closure as its sink.
+    ///
+    /// The future must own what it uses: clone handles before `async move`.
     ///
     /// # Errors
     /// As [`spawn`](Self::spawn).
     ///
     /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use swaplane::{Batch, Entry, Map};
     ///
-    /// let map = Map::builder().spawn_fn(|batch: Batch<Entry<u64, String>>| async move {
+    /// let upsert = |batch: Batch<Entry<u64, String>>| async move {
     ///     println!("UPSERT {} rows", batch.len());
     ///     Ok(())
-    /// })?;
-    /// # Ok(())
-    /// # }
+    /// };
+    /// let map = Map::builder().own_thread().spawn_fn(upsert)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn spawn_fn<F, Fut>(self, f: F) -> Result<Map<K, V, S>, BuildError>
     where
         F: Fn(Batch<Entry<K, V>>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), SinkError>> + Send + 'static,
     {
-        self.map(sink_fn(f))
+        self.start_map(sink_fn(f))
     }
 
-    /// Starts the map with a closure that may block as its sink; see
-    /// [`spawn_blocking_fn`](Builder::spawn_blocking_fn) of a queue.
+    /// Starts the map with a closure that may block as its sink. It runs on the blocking threads of
+    /// the runtime.
+    ///
+    /// Such a closure cannot be cancelled: after a timeout the next attempt waits until it returns.
     ///
     /// # Errors
     /// As [`spawn`](Self::spawn).
     ///
     /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let map = swaplane::Map::<u64, String>::builder().spawn_blocking_fn(|entries| {
+    /// let builder = swaplane::Map::<u64, String>::builder().own_thread();
+    /// let map = builder.spawn_blocking_fn(|entries| {
     ///     std::fs::write("/dev/null", format!("{entries:?}"))?;
     ///     Ok(())
     /// })?;
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn spawn_blocking_fn<F>(self, f: F) -> Result<Map<K, V, S>, BuildError>
     where
         F: Fn(&[Entry<K, V>]) -> Result<(), SinkError> + Send + Sync + 'static,
     {
-        self.map(blocking_sink_fn(f))
+        self.start_map(blocking_sink_fn(f))
     }
 
     /// Starts a map whose sink learns of removals too.
@@ -256,77 +241,74 @@ where
     /// As [`spawn`](Self::spawn).
     ///
     /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use std::collections::HashMap;
-    /// use std::sync::Mutex;
+    /// use std::sync::{Arc, Mutex};
     /// use swaplane::{Batch, Change, Map, Sink, SinkError};
     ///
-    /// struct Store(Mutex<HashMap<u64, &'static str>>);
-    /// impl Sink<Change<u64, &'static str>> for Store {
+    /// #[derive(Default)]
+    /// struct Replica(Mutex<HashMap<u64, &'static str>>);
+    /// impl Sink<Change<u64, &'static str>> for Replica {
     ///     async fn send(&self, batch: Batch<Change<u64, &'static str>>) -> Result<(), SinkError> {
-    ///         let mut table = self.0.lock().unwrap();
+    ///         let mut rows = self.0.lock().unwrap();
     ///         for change in batch.iter() {
     ///             match change {
-    ///                 Change::Put(entry) => table.insert(entry.key, entry.value),
-    ///                 Change::Remove { key } => table.remove(key),
+    ///                 Change::Put(entry) => rows.insert(entry.key, entry.value),
+    ///                 Change::Remove { key } => rows.remove(key),
     ///             };
     ///         }
     ///         Ok(())
     ///     }
     /// }
     ///
-    /// let table = std::sync::Arc::new(Store(Mutex::default()));
-    /// let mirror = Map::builder().spawn_mirror(table.clone())?;
+    /// let replica = Arc::new(Replica::default());
+    /// let mirror = Map::builder().own_thread().spawn_mirror(replica.clone())?;
     /// mirror.put(1, "one")?;
     /// mirror.put(2, "two")?;
-    /// mirror.flush().await?;
+    /// mirror.flush_blocking()?;
     /// mirror.remove(&1)?;
-    /// mirror.flush().await?;
-    /// assert_eq!(*table.0.lock().unwrap(), HashMap::from([(2, "two")]));
-    /// # Ok(())
-    /// # }
+    /// mirror.flush_blocking()?;
+    /// assert_eq!(*replica.0.lock().unwrap(), HashMap::from([(2, "two")]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn spawn_mirror<T: Sink<Change<K, V>>>(
         self,
         sink: T,
     ) -> Result<Mirror<K, V, S>, BuildError> {
-        self.map(sink)
+        self.start_map(sink)
     }
 
-    /// [`spawn_mirror`](Self::spawn_mirror) with a closure as its sink.
+    /// Starts a map whose sink, a closure, learns of removals too.
     ///
     /// # Errors
     /// As [`spawn`](Self::spawn).
     ///
     /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use swaplane::{Batch, Change, Map};
     ///
-    /// let mirror = Map::builder().spawn_mirror_fn(|batch: Batch<Change<u64, String>>| async move {
+    /// let apply = |batch: Batch<Change<u64, String>>| async move {
     ///     println!("{} changes", batch.len());
     ///     Ok(())
-    /// })?;
-    /// # Ok(())
-    /// # }
+    /// };
+    /// let mirror = Map::builder().own_thread().spawn_mirror_fn(apply)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn spawn_mirror_fn<F, Fut>(self, f: F) -> Result<Mirror<K, V, S>, BuildError>
     where
         F: Fn(Batch<Change<K, V>>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), SinkError>> + Send + 'static,
     {
-        self.map(sink_fn(f))
+        self.start_map(sink_fn(f))
     }
 
-    fn map<E, T>(self, sink: T) -> Result<Map<K, V, S, E>, BuildError>
+    /// Checks the settings that only a map has, and starts it.
+    fn start_map<E, T>(self, sink: T) -> Result<Map<K, V, S, E>, BuildError>
     where
         E: MapItem<K, V>,
         T: Sink<E>,
     {
         let mut wrong = Vec::new();
         power_of_two("shards", self.own.0.shards, MOST_SHARDS, &mut wrong);
-        let table = |shape, MapSettings(traits)| Store::new(shape, traits);
-        self.start(sink, wrong, table).map(Map::from_shared)
+        let store = |shape, MapSettings(options)| Store::new(shape, options);
+        self.start(sink, wrong, store).map(Map::from_shared)
     }
 }

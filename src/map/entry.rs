@@ -1,6 +1,6 @@
-//! What a map holds, and what its sink gets.
+//! What the sink of a map gets, and what `put_newer` answers.
 
-/// What is known of a key: an item of the batches of a [`Map`](crate::Map).
+/// The state of a key: an item of the batches of a [`Map`](crate::Map).
 ///
 /// ```
 /// use swaplane::{Batch, Entry};
@@ -14,17 +14,17 @@
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entry<K, V> {
-    /// The key, as it was first put.
+    /// The key, as the update that began the entry had it.
     pub key: K,
-    /// What was put last, or is newest, or has been merged.
+    /// The value that was put last, or with the highest version, or what was merged.
     pub value: V,
-    /// The newest version that was put with [`put_newer`](crate::Map::put_newer), if any.
+    /// The highest version that was put with [`put_newer`](crate::Map::put_newer), if any.
     pub version: Option<u64>,
-    /// How many accepted updates made this entry what it is: 1 if it was put once.
+    /// How many accepted updates made this entry: 1 if it was put once.
     pub updates: u64,
 }
 
-/// What has become of a key: an item of the batches of a [`Mirror`](crate::Mirror).
+/// What happened to a key: an item of the batches of a [`Mirror`](crate::Mirror).
 ///
 /// ```
 /// use swaplane::{Change, Entry};
@@ -38,9 +38,9 @@ pub struct Entry<K, V> {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Change<K, V> {
-    /// It has this value.
+    /// The key has this value.
     Put(Entry<K, V>),
-    /// It was removed.
+    /// The key was removed.
     Remove {
         /// The key.
         key: K,
@@ -49,10 +49,6 @@ pub enum Change<K, V> {
 
 impl<K, V> Change<K, V> {
     /// The key that has changed.
-    ///
-    /// ```
-    /// assert_eq!(swaplane::Change::<u8, ()>::Remove { key: 7 }.key(), &7);
-    /// ```
     #[must_use]
     pub fn key(&self) -> &K {
         match self {
@@ -62,34 +58,22 @@ impl<K, V> Change<K, V> {
     }
 }
 
-/// What an accepted [`put_newer`](crate::Map::put_newer) did.
-///
-/// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let map = swaplane::Map::builder().spawn_fn(|_batch| async { Ok(()) })?;
-/// use swaplane::Put;
-///
-/// assert_eq!(map.put_newer("key", "as it is", 2)?, Put::Inserted);
-/// assert_eq!(map.put_newer("key", "as it was", 1)?, Put::Stale);
-/// # Ok(())
-/// # }
-/// ```
+/// What an accepted [`put_newer`](crate::Map::put_newer) did; an example is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Put {
-    /// It began an entry.
+    /// The update began an entry.
     Inserted,
-    /// It replaced the value of the entry that was held.
+    /// The update replaced the value of the entry that waited.
     Replaced,
-    /// Nothing: a version at least as new is held, on its way or delivered_versions. It does not count as
-    /// accepted.
+    /// The update was dropped: a version at least as high waits, is in flight, or is remembered.
+    /// The update does not count as accepted.
     Stale,
 }
 
 /// An item of the batches of a map: an [`Entry`] of a [`Map`](crate::Map), or a [`Change`] of a
-/// [`Mirror`](crate::Mirror). Nobody else can implement it.
+/// [`Mirror`](crate::Mirror). Sealed: no other type implements it.
 pub trait MapItem<K, V>: sealed::Sealed + Send + 'static {
-    /// `value` is `None` where the key was removed, which only a mirror holds.
+    /// Without a `value` the key was removed, which only happens in a mirror.
     #[doc(hidden)]
     fn from_parts(key: K, value: Option<V>, version: Option<u64>, updates: u64) -> Self;
 }
