@@ -1,11 +1,10 @@
 //! The map: an update lands in the active side or not at all, is delivered once and in the order of
-//! its key, versions never go backwards at the sink, and closing and parking miss nobody.
+//! its key, versions never go backwards at the sink, and closing and parking miss no update.
 
 use super::parts::{MapFlusher, MapTraits, map};
+use super::support::{Arc, Mutants, Mutex, caught, model, thread};
 use crate::source::Parked;
 use crate::{Entry, Put};
-
-use super::support::{Arc, Mutants, Mutex, caught, model, thread};
 
 const PLAIN: MapTraits = MapTraits {
     remember_versions: 0,
@@ -15,15 +14,19 @@ const PLAIN: MapTraits = MapTraits {
 
 const KEY: u32 = 1;
 
-/// Adds everything that is left and delivers it, as the flusher does that has delivered all before.
-fn rest(flusher: &mut MapFlusher, mut taken: Vec<Entry<u32, u32>>) -> Vec<Entry<u32, u32>> {
-    let last = flusher.collect();
-    settle(flusher, &last);
-    taken.extend(last);
+/// Collects what waits, settles it, and appends it to `taken`, as a flusher does whose earlier
+/// batches are all delivered.
+fn collect_and_settle(
+    flusher: &mut MapFlusher,
+    mut taken: Vec<Entry<u32, u32>>,
+) -> Vec<Entry<u32, u32>> {
+    let collected = flusher.collect();
+    settle(flusher, &collected);
+    taken.extend(collected);
     taken
 }
 
-/// As the flusher does it: only a batch is ever terminal.
+/// Settles a batch. As in the flusher there is no batch without items.
 fn settle(flusher: &mut MapFlusher, taken: &[Entry<u32, u32>]) {
     if !taken.is_empty() {
         flusher.settle(taken.len());
@@ -34,20 +37,20 @@ fn values(taken: &[Entry<u32, u32>]) -> Vec<u32> {
     taken.iter().map(|entry| entry.value).collect()
 }
 
-/// One thread puts one key, again and again, while the flusher swaps so many times.
-fn put(bound: Option<usize>, puts: u32, swaps: usize) {
+/// A thread puts one key, again and again, while the flusher swaps so many times.
+fn puts_against_swaps(bound: Option<usize>, puts: u32, swaps: usize) {
     model(bound, move || {
         let (map, mut flusher) = map(PLAIN);
-        let thread = thread::spawn({
+        let writer = thread::spawn({
             let map = map.clone();
             move || (1..=puts).for_each(|value| map.put(KEY, value).unwrap())
         });
         let mut taken = Vec::new();
         for _ in 0..swaps {
-            taken = rest(&mut flusher, taken);
+            taken = collect_and_settle(&mut flusher, taken);
         }
-        thread.join().unwrap();
-        let taken = rest(&mut flusher, taken);
+        writer.join().unwrap();
+        let taken = collect_and_settle(&mut flusher, taken);
         let values = values(&taken);
         assert!(values.is_sorted_by(|a, b| a < b), "{values:?}");
         assert_eq!(values.last(), Some(&puts));
@@ -57,11 +60,11 @@ fn put(bound: Option<usize>, puts: u32, swaps: usize) {
     });
 }
 
-/// The side that a thread is about to enter is swapped out and in again.
-fn reborn(bound: Option<usize>) {
+/// The side that a thread is about to enter is swapped away and back.
+fn a_side_becomes_active_again(bound: Option<usize>) {
     model(bound, || {
         let (map, mut flusher) = map(PLAIN);
-        let thread = thread::spawn({
+        let writer = thread::spawn({
             let map = map.clone();
             move || (1..=2).for_each(|value| map.put(KEY, value).unwrap())
         });
@@ -69,40 +72,40 @@ fn reborn(bound: Option<usize>) {
         for _ in 0..2 {
             // So that there is something to swap.
             map.put(KEY + 1, 0).unwrap();
-            taken = rest(&mut flusher, taken);
+            taken = collect_and_settle(&mut flusher, taken);
         }
-        thread.join().unwrap();
-        let mut taken = rest(&mut flusher, taken);
+        writer.join().unwrap();
+        let mut taken = collect_and_settle(&mut flusher, taken);
         taken.retain(|entry| entry.key == KEY);
         let values = values(&taken);
         assert!(values == [1, 2] || values == [2], "{values:?}");
     });
 }
 
-/// One thread puts after the other, and the flusher swaps twice.
-fn in_order(bound: Option<usize>) {
+/// One thread puts after another, and the flusher swaps twice.
+fn one_thread_after_another(bound: Option<usize>) {
     model(bound, || {
         let (map, mut flusher) = map(PLAIN);
-        let first = Arc::new(Mutex::new(false));
-        let one = thread::spawn({
-            let (map, first) = (map.clone(), first.clone());
+        let is_put = Arc::new(Mutex::new(false));
+        let first = thread::spawn({
+            let (map, is_put) = (map.clone(), is_put.clone());
             move || {
                 map.put(KEY, 1).unwrap();
-                *first.lock().unwrap() = true;
+                *is_put.lock().unwrap() = true;
             }
         });
-        let two = thread::spawn({
-            let (map, first) = (map.clone(), first.clone());
+        let second = thread::spawn({
+            let (map, is_put) = (map.clone(), is_put.clone());
             move || {
-                let after = *first.lock().unwrap();
+                let after = *is_put.lock().unwrap();
                 map.put(KEY, 2).unwrap();
                 after
             }
         });
-        let taken = rest(&mut flusher, Vec::new());
-        one.join().unwrap();
-        let after = two.join().unwrap();
-        let taken = rest(&mut flusher, taken);
+        let taken = collect_and_settle(&mut flusher, Vec::new());
+        first.join().unwrap();
+        let after = second.join().unwrap();
+        let taken = collect_and_settle(&mut flusher, taken);
         let values = values(&taken);
         if after {
             assert_eq!(values.last(), Some(&2), "{values:?}");
@@ -111,8 +114,8 @@ fn in_order(bound: Option<usize>) {
     });
 }
 
-/// Two threads put versions, and the flusher swaps; it has delivered what it took, or not.
-fn newer(bound: Option<usize>, delivered: bool, remember_versions: usize) {
+/// Two threads put versions, and the flusher swaps. What it took is delivered early, or late.
+fn two_versions(bound: Option<usize>, delivered: bool, remember_versions: usize) {
     model(bound, move || {
         let (map, mut flusher) = map(MapTraits {
             remember_versions,
@@ -130,7 +133,7 @@ fn newer(bound: Option<usize>, delivered: bool, remember_versions: usize) {
         if !delivered {
             settle(&mut flusher, &taken);
         }
-        let taken = rest(&mut flusher, taken);
+        let taken = collect_and_settle(&mut flusher, taken);
         let versions = values(&taken);
         if !delivered || remember_versions > 0 {
             assert!(versions.is_sorted_by(|a, b| a < b), "{versions:?}");
@@ -143,9 +146,19 @@ fn newer(bound: Option<usize>, delivered: bool, remember_versions: usize) {
     });
 }
 
-/// A newer version is held or on its way all the time: an older one is stale, whatever the flusher
-/// does meanwhile.
-fn stale(bound: Option<usize>, meanwhile: Meanwhile) {
+/// What happens to the newer version while an older one is put.
+#[derive(Clone, Copy)]
+enum Meanwhile {
+    /// It waits, and is swapped.
+    Swapped,
+    /// It is in flight, and another key waits, for which the flusher collects.
+    AnotherKeyWaits,
+    /// It is in flight, is delivered, and is remembered.
+    Delivered,
+}
+
+/// A newer version waits, is in flight or is remembered all the time: so an older one is stale.
+fn an_older_version(bound: Option<usize>, meanwhile: Meanwhile) {
     model(bound, move || {
         let (map, mut flusher) = map(MapTraits {
             remember_versions: usize::from(matches!(meanwhile, Meanwhile::Delivered)),
@@ -154,98 +167,89 @@ fn stale(bound: Option<usize>, meanwhile: Meanwhile) {
         map.put_newer(KEY, 2, 2).unwrap();
         match meanwhile {
             Meanwhile::Swapped => {}
-            Meanwhile::AnotherWaits => {
+            Meanwhile::AnotherKeyWaits => {
                 assert_eq!(flusher.collect().len(), 1);
                 map.put(KEY + 1, 0).unwrap();
             }
             Meanwhile::Delivered => assert_eq!(flusher.collect().len(), 1),
         }
-        let thread = thread::spawn({
+        let writer = thread::spawn({
             let map = map.clone();
             move || map.put_newer(KEY, 1, 1).unwrap()
         });
         match meanwhile {
             Meanwhile::Swapped => assert_eq!(flusher.collect().len(), 1),
-            // Held back: the key that is out is not terminal.
-            Meanwhile::AnotherWaits => drop(flusher.collect()),
+            // Collects nothing: the entry in flight is not settled.
+            Meanwhile::AnotherKeyWaits => drop(flusher.collect()),
             Meanwhile::Delivered => flusher.settle(1),
         }
-        assert_eq!(thread.join().unwrap(), Put::Stale);
+        assert_eq!(writer.join().unwrap(), Put::Stale);
     });
 }
 
-#[derive(Clone, Copy)]
-enum Meanwhile {
-    /// It is swapped out.
-    Swapped,
-    /// It is out, and another key waits.
-    AnotherWaits,
-    /// It is out, and then delivered, and remembered.
-    Delivered,
-}
-
-/// What was put is found until it is terminal.
-fn read(bound: Option<usize>) {
+/// With `read_in_flight` a value is found until it is settled.
+fn a_read_against_a_swap(bound: Option<usize>) {
     model(bound, || {
         let (map, mut flusher) = map(MapTraits {
             read_in_flight: true,
             ..PLAIN
         });
         map.put(KEY, 1).unwrap();
-        let thread = thread::spawn({
+        let reader = thread::spawn({
             let map = map.clone();
             move || map.get(&KEY)
         });
         assert_eq!(flusher.collect().len(), 1);
-        assert_eq!(thread.join().unwrap(), Some(1));
+        assert_eq!(reader.join().unwrap(), Some(1));
         flusher.settle(1);
         assert_eq!(map.get(&KEY), None);
     });
 }
 
-/// An entry is removed or delivered.
-fn remove(bound: Option<usize>) {
+/// An entry is removed, or delivered, and not both.
+fn a_removal_against_a_swap(bound: Option<usize>) {
     model(bound, || {
         let (map, mut flusher) = map(PLAIN);
         map.put(KEY, 1).unwrap();
-        let thread = thread::spawn({
+        let remover = thread::spawn({
             let map = map.clone();
             move || map.remove(&KEY)
         });
         let taken = flusher.collect();
         settle(&mut flusher, &taken);
-        let removed = thread.join().unwrap();
-        let taken = rest(&mut flusher, taken);
+        let removed = remover.join().unwrap();
+        let taken = collect_and_settle(&mut flusher, taken);
         let mut found = values(&taken);
         found.extend(removed);
         assert_eq!(found, [1]);
         // Whichever came first, the map goes on.
         map.put(KEY, 2).unwrap();
-        assert_eq!(values(&rest(&mut flusher, Vec::new())), [2]);
+        let taken = collect_and_settle(&mut flusher, Vec::new());
+        assert_eq!(values(&taken), [2]);
         assert_eq!(map.stats().removed, u64::from(removed.is_some()));
     });
 }
 
-/// Who closes also collects: an update is refused, or accepted and then in that collection.
-fn close(bound: Option<usize>, puts: u32) {
+/// A thread closes and then collects. An update is refused, or accepted and in that collection.
+fn puts_against_a_close(bound: Option<usize>, puts: u32) {
     model(bound, move || {
         let (map, mut flusher) = map(PLAIN);
-        let thread = thread::spawn({
+        let writer = thread::spawn({
             let map = map.clone();
             move || (1..=puts).filter(|&key| map.put(key, key).is_ok()).count()
         });
         assert!(map.close());
         let taken = flusher.collect();
-        let accepted = thread.join().unwrap();
+        let accepted = writer.join().unwrap();
         assert_eq!(taken.len(), accepted);
         assert!(map.put(KEY, 0).unwrap_err().is_closed());
         assert_eq!(map.stats().accepted, accepted as u64);
     });
 }
 
-/// The rest of a partition is taken while its earlier entries are in flight. Nobody notes the versions
-/// of that rest, so nothing older may enter after it.
-fn rest_at_close(bound: Option<usize>) {
+/// The rest of a partition is taken while earlier entries are in flight. The versions of that rest
+/// are not kept, so nothing older may enter after it.
+fn a_version_against_the_rest(bound: Option<usize>) {
     model(bound, || {
         let (map, mut flusher) = map(PLAIN);
         let _put = map.put_newer(KEY, 1, 1).unwrap();
@@ -268,16 +272,16 @@ fn rest_at_close(bound: Option<usize>) {
     });
 }
 
-/// After `park()` said "idle" a put rings.
-fn park(bound: Option<usize>) {
+/// After `park()` said "idle" a put wakes the flusher.
+fn a_put_against_parking(bound: Option<usize>) {
     model(bound, || {
         let (map, mut flusher) = map(PLAIN);
-        let thread = thread::spawn({
+        let writer = thread::spawn({
             let map = map.clone();
             move || map.put(KEY, 1).unwrap()
         });
         let parked = flusher.park();
-        thread.join().unwrap();
+        writer.join().unwrap();
         assert!(
             parked == Parked::Found || flusher.was_woken(),
             "the flusher sleeps while an entry waits"
@@ -286,104 +290,82 @@ fn park(bound: Option<usize>) {
 }
 
 #[test]
-fn puts_against_swaps() {
-    put(None, 2, 1);
-    put(Some(3), 3, 2);
-    reborn(Some(4));
+fn puts_and_swaps() {
+    puts_against_swaps(None, 2, 1);
+    puts_against_swaps(Some(3), 3, 2);
 }
 
 #[test]
-fn puts_of_two_threads_across_swaps() {
-    in_order(Some(4));
+fn sides_that_come_back() {
+    a_side_becomes_active_again(Some(4));
+}
+
+#[test]
+fn order_of_two_threads() {
+    one_thread_after_another(Some(4));
 }
 
 #[test]
 fn racing_versions() {
-    newer(Some(3), false, 0);
-    newer(Some(3), true, 0);
-    newer(Some(3), true, 4);
+    two_versions(Some(3), false, 0);
+    two_versions(Some(3), true, 0);
+    two_versions(Some(3), true, 4);
 }
 
 #[test]
-fn older_versions_are_stale() {
-    stale(None, Meanwhile::Swapped);
-    stale(None, Meanwhile::AnotherWaits);
-    stale(None, Meanwhile::Delivered);
+fn older_versions() {
+    an_older_version(None, Meanwhile::Swapped);
+    an_older_version(None, Meanwhile::AnotherKeyWaits);
+    an_older_version(None, Meanwhile::Delivered);
 }
 
 #[test]
-fn reads_of_what_is_on_its_way() {
-    read(None);
+fn reads_in_flight() {
+    a_read_against_a_swap(None);
 }
 
 #[test]
-fn removal_against_a_swap() {
-    remove(None);
+fn removals() {
+    a_removal_against_a_swap(None);
 }
 
 #[test]
-fn closing_against_puts() {
-    close(None, 2);
-    rest_at_close(Some(3));
+fn closing() {
+    puts_against_a_close(None, 2);
 }
 
 #[test]
-fn parking_against_a_put() {
-    park(None);
+fn the_rest_at_the_close() {
+    a_version_against_the_rest(Some(3));
 }
 
-fn two_puts() {
-    put(Some(3), 2, 1);
+#[test]
+fn parking() {
+    a_put_against_parking(None);
 }
 
-fn two_swaps() {
-    reborn(Some(3));
-}
-
-fn swapped() {
-    stale(Some(3), Meanwhile::Swapped);
-}
-
-fn another_waits() {
-    stale(Some(3), Meanwhile::AnotherWaits);
-}
-
-fn delivered() {
-    stale(Some(3), Meanwhile::Delivered);
-}
-
-fn closed() {
-    close(Some(3), 1);
-}
-
-fn rest_taken() {
-    rest_at_close(Some(2));
-}
-
-fn removed() {
-    remove(Some(3));
-}
-
-fn parked() {
-    park(None);
-}
-
+/// See also `loom_tests/mutants/map-*.patch`.
 pub(crate) const MUTANTS: Mutants = &[
-    ("map: not checked", two_puts),
-    ("map: checked outside the lock", two_puts),
-    ("map: a sealed flag for each side instead", two_swaps),
-    ("map: published after it is emptied", two_puts),
-    ("map: published relaxed", swapped),
-    ("map: active read relaxed", swapped),
-    ("map: nowhere for a moment", swapped),
-    ("map: in flight looked up in the wrong order", swapped),
-    ("map: swapped in before it is terminal", another_waits),
-    ("map: forgotten before it is remembered", delivered),
-    ("map: an empty swap is never over", removed),
-    ("map: closed ignored", closed),
-    ("map: closed without synchronizing", closed),
-    ("map: the rest taken while open", rest_taken),
-    ("map: parked without synchronizing", parked),
+    ("map: not checked", || puts_against_swaps(Some(3), 2, 1)),
+    ("map: published relaxed", || {
+        an_older_version(Some(3), Meanwhile::Swapped);
+    }),
+    ("map: active read relaxed", || {
+        an_older_version(Some(3), Meanwhile::Swapped);
+    }),
+    ("map: swapped while in flight", || {
+        an_older_version(Some(3), Meanwhile::AnotherKeyWaits);
+    }),
+    ("map: an empty swap is never over", || {
+        a_removal_against_a_swap(Some(3));
+    }),
+    ("map: closed ignored", || puts_against_a_close(Some(3), 1)),
+    ("map: closed without synchronizing", || {
+        puts_against_a_close(Some(3), 1);
+    }),
+    ("map: the rest taken while open", || {
+        a_version_against_the_rest(Some(2));
+    }),
 ];
 
 #[test]

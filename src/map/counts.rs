@@ -1,30 +1,30 @@
-//! What is counted of one shard of one side.
+//! The counts of one shard of one side.
 
 use crate::sync::Ordering::Release;
 use crate::sync::{OwnedCounter, order};
 
-/// Changed only by whoever has the lock of the shard; read by anybody without.
+/// The counts of a shard. Written under the lock of the shard, read without.
 #[derive(Debug, Default)]
 pub(crate) struct ShardCounts {
-    /// Entries ever begun.
+    /// How many entries were ever begun.
     begun: OwnedCounter,
-    /// Updates ever merged into one.
+    /// How many updates were ever merged into an entry.
     merged: OwnedCounter,
-    /// Entries ever removed.
+    /// How many entries were ever removed.
     removed: OwnedCounter,
-    /// Entries that the shard holds.
+    /// How many entries the shard holds.
     waiting: OwnedCounter,
-    /// Credits leased and unused.
+    /// How many credits are leased and unused.
     credits: OwnedCounter,
-    /// How many the last lease brought.
+    /// How many credits the last lease brought.
     last_lease: OwnedCounter,
-    /// Not 0: some entry has a version.
+    /// 1 once an update had a version since the shard was last emptied, otherwise 0.
     versioned: OwnedCounter,
 }
 
-/// Under the lock.
+/// For whoever has locked the shard.
 impl ShardCounts {
-    /// Whether there is a credit for an entry.
+    /// Whether a credit is left for an entry.
     #[inline(always)]
     pub(crate) fn has_credit(&self) -> bool {
         self.credits.get() > 0
@@ -34,21 +34,24 @@ impl ShardCounts {
         self.last_lease.get()
     }
 
+    /// Notes a lease, which brought so many credits.
     pub(crate) fn set_lease(&self, credits: usize) {
         self.last_lease.set(credits);
         self.credits.set(credits);
     }
 
-    /// An entry is begun, with a credit.
+    /// Counts an entry that begins, and takes its credit.
     #[inline(always)]
     pub(crate) fn begin(&self, versioned: bool) {
         self.credits.sub(1);
         self.waiting.add(1);
-        // Release: pairs with the fence of `Counters::snapshot`.
+        // Release: pairs with the Acquire fence in `Counters::snapshot`, behind which the outcome
+        // that freed this entry's credit is counted.
         self.begun.publish(1, order("map: begun", Release));
         self.note_version(versioned);
     }
 
+    /// Counts an update that was merged into an entry.
     #[inline(always)]
     pub(crate) fn merge(&self, versioned: bool) {
         self.merged.add(1);
@@ -62,12 +65,13 @@ impl ShardCounts {
         }
     }
 
+    /// Counts an entry that was removed.
     pub(crate) fn remove(&self) {
         self.waiting.sub(1);
         self.removed.add(1);
     }
 
-    /// The shard is emptied.
+    /// Counts the shard as emptied, and ends its lease.
     pub(crate) fn empty(&self) -> Emptied {
         let emptied = Emptied {
             versioned: self.versioned.get() > 0,
@@ -81,15 +85,18 @@ impl ShardCounts {
     }
 }
 
-/// What a shard had.
+/// What a shard had when it was emptied.
 #[derive(Debug)]
 pub(crate) struct Emptied {
+    /// An entry may have had a version.
     pub(crate) versioned: bool,
+    /// How many credits were leased and unused.
     pub(crate) unused: usize,
+    /// How many credits the last lease brought.
     pub(crate) last_lease: usize,
 }
 
-/// By anybody.
+/// For everybody.
 impl ShardCounts {
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.get()

@@ -1,4 +1,4 @@
-//! Keys with their hash, so that a table that grows runs no `Hash` of the user's.
+//! Keys with their hash, so that a table that grows does not run the user's `Hash`.
 
 use std::borrow::Borrow;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
@@ -17,7 +17,7 @@ impl<K> Hashed<K> {
 }
 
 impl<K: Eq> Hashed<K> {
-    /// Whether it is this key.
+    /// Whether this is the key. Runs the user's `Eq` only where the hashes are equal.
     #[inline(always)]
     pub(crate) fn is<Q: Eq + ?Sized>(&self, hash: u64, key: &Q) -> bool
     where
@@ -41,13 +41,13 @@ impl<K> Hash for Hashed<K> {
     }
 }
 
-/// Passes the hash of a [`Hashed`] through.
-pub(crate) type PassThrough = BuildHasherDefault<Passing>;
+/// The hasher of a table of [`Hashed`] keys: takes the stored hash as it is.
+pub(crate) type PassThrough = BuildHasherDefault<StoredHash>;
 
 #[derive(Default)]
-pub(crate) struct Passing(u64);
+pub(crate) struct StoredHash(u64);
 
-impl Hasher for Passing {
+impl Hasher for StoredHash {
     fn finish(&self) -> u64 {
         self.0
     }

@@ -1,7 +1,8 @@
-//! The part of `DashMap` that the protocol of `partition` needs: tables under locks, chosen by hash.
+//! Hash tables under locks, chosen by hash: the part of `DashMap` that the protocol of `partition`
+//! needs.
 //!
-//! Its raw API exchanges a whole table in one step, which a swap leans on. Models run a stand-in,
-//! `loom_tests/shards.rs`: lists under loom's mutex.
+//! A swap leans on the raw API of `DashMap`, by which a whole table is exchanged in one step.
+//! Models run a stand-in, `loom_tests/shards.rs`: lists under loom's mutex.
 
 #[cfg(all(test, swaplane_loom))]
 pub(crate) use crate::loom_tests::shards::{ShardGuard, Shards};
@@ -23,14 +24,14 @@ mod dash {
     /// One table under a lock for each shard.
     pub(crate) struct Shards<K, V>(DashMap<TableKey<K>, V, PassThrough>);
 
-    /// A locked shard. The lock is always the exclusive one: readers that share a lock of `DashMap`
+    /// A locked shard. The lock is always exclusive: readers that share a lock of `DashMap`
     /// overtake a waiting writer, for ever if they keep coming.
     pub(crate) struct ShardGuard<'a, K, V>(RwLockWriteGuard<'a, Table<K, V>>);
 
     type Table<K, V> = RawTable<(TableKey<K>, SharedValue<V>)>;
 
-    /// A key as `DashMap` holds it. Every look-up brings its own comparison, so neither a table nor
-    /// a type that holds one needs the user's `Eq`.
+    /// A key as `DashMap` holds it. Every look-up brings its own comparison, so no type that holds
+    /// a table needs a bound on `K`.
     struct TableKey<K>(Hashed<K>);
 
     impl<K> PartialEq for TableKey<K> {
@@ -75,7 +76,7 @@ mod dash {
             self.0.shards()[index].try_write().map(ShardGuard)
         }
 
-        /// Shows everything. Each shard is locked for reading meanwhile.
+        /// Shows every entry to `f`. Each shard is locked for reading meanwhile.
         pub(crate) fn for_each(&self, mut f: impl FnMut(&Hashed<K>, &V)) {
             for entry in &self.0 {
                 f(&entry.key().0, entry.value());
@@ -84,7 +85,7 @@ mod dash {
     }
 
     impl<K, V> Drop for Shards<K, V> {
-        /// Keys and values whose `Drop` panics take no others with them.
+        /// A key or value whose `Drop` panics takes no other with it.
         fn drop(&mut self) {
             if !std::mem::needs_drop::<(K, V)>() {
                 return;
@@ -114,7 +115,7 @@ mod dash {
             found.map(|(_, value)| value.get())
         }
 
-        /// The key must not be there.
+        /// Inserts a key that the shard does not hold.
         #[inline(always)]
         pub(crate) fn insert(&mut self, key: Hashed<K>, value: V) {
             let hash = key.hash;
@@ -136,13 +137,13 @@ mod dash {
             std::mem::swap(&mut *self.0, &mut *other.0);
         }
 
-        /// Takes everything out, and keeps the memory.
+        /// Takes every entry out, and keeps the memory.
         pub(crate) fn drain(&mut self) -> impl Iterator<Item = (Hashed<K>, V)> {
             let entries = self.0.drain();
             entries.map(|(key, value)| (key.0, value.into_inner()))
         }
 
-        /// Frees the memory of a table that is empty.
+        /// Frees the memory of the table if that is empty.
         pub(crate) fn trim(&mut self) {
             if self.0.is_empty() {
                 *self.0 = Table::new();

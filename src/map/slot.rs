@@ -1,14 +1,16 @@
-//! What a map holds of a key.
+//! What a table of a map holds for a key.
 
 use std::mem;
 use std::num::NonZeroU64;
 
-/// What is held of a key. Kept small, since an update waits for each cache line of it: with a number
-/// as its value it takes three words.
+/// The value of a key and its metadata.
+///
+/// Small, since an update waits for each cache line of it: with a number as its value it takes
+/// three words.
 #[derive(Debug)]
 pub(crate) enum Slot<V> {
     Value(V, EntryMeta),
-    /// It was removed (in a mirror); or it is with the sink, and this is only to know the version.
+    /// The key was removed (in a mirror), or its entry is in flight and only the version is known.
     Nothing(EntryMeta),
 }
 
@@ -32,7 +34,8 @@ impl<V> Slot<V> {
         match self {
             Self::Value(_, meta) => meta,
             Self::Nothing(meta) => {
-                // A branch, or the update would wait for where it has to write.
+                // Cold, so that the compiler emits a branch and not a select: the address to write
+                // to must not depend on a discriminant that is still being loaded.
                 rare();
                 meta
             }
@@ -53,7 +56,7 @@ impl<V> Slot<V> {
         }
     }
 
-    /// Gives back the value that was there.
+    /// Puts a value, and returns the one that was there. Keeps the metadata.
     #[inline(always)]
     pub(crate) fn replace(&mut self, new: V) -> Option<V> {
         match self {
@@ -65,12 +68,13 @@ impl<V> Slot<V> {
         }
     }
 
-    /// Takes the value.
+    /// Takes the value out. Keeps the metadata.
     pub(crate) fn take(&mut self) -> Option<V> {
         let meta = *self.meta();
         mem::replace(self, Self::Nothing(meta)).into_value()
     }
 
+    /// Folds an update into the value, or puts it where there is none. Keeps the metadata.
     pub(crate) fn merge(&mut self, update: V, fold: impl FnOnce(&mut V, V)) {
         match self {
             Self::Value(value, _) => fold(value, update),
@@ -82,16 +86,17 @@ impl<V> Slot<V> {
 #[cold]
 fn rare() {}
 
-/// The newest version that was put, if any, and how many updates were merged. In this order, so that
-/// `marks`, which an update reads, is the last word of an entry as the key is the first: if they
-/// lie in two cache lines, both are fetched at once.
+/// The newest version that was put, if any, and the number of updates.
+///
+/// An update reads `marks`, which is the last word of an entry as the key is the first: if an entry
+/// lies in two cache lines, both are fetched at once.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub(crate) struct EntryMeta {
-    /// 0 while there is none.
+    /// The newest version; 0 while there is none.
     version: u64,
-    /// Bit 0: there is a version. Above: the updates, and the one that began the entry; so it is
-    /// never 0, by which `Slot` tells that there is no value.
+    /// Bit 0: there is a version. The bits above: the number of updates, that which began the entry
+    /// included. Never 0, so `Slot` needs no word for its discriminant.
     marks: NonZeroU64,
 }
 
@@ -99,7 +104,7 @@ const VERSIONED: u64 = 1;
 const UPDATE: u64 = 1 << 1;
 
 impl EntryMeta {
-    /// Of an entry that begins.
+    /// The metadata of an entry that begins.
     #[inline(always)]
     pub(crate) fn new(version: Option<u64>) -> Self {
         let marks = NonZeroU64::MIN.saturating_add(UPDATE - 1);
@@ -117,10 +122,10 @@ impl EntryMeta {
         }
     }
 
-    /// An update is merged.
+    /// Counts an update that is merged, and takes its version if it has one.
     #[inline(always)]
     pub(crate) fn update(&mut self, version: Option<u64>) {
-        // Saturating for the sake of the type: nobody counts that far.
+        // Saturating for the sake of the type: no counter gets that far.
         self.marks = self.marks.saturating_add(UPDATE);
         *self = self.with(version);
     }
@@ -130,7 +135,7 @@ impl EntryMeta {
         (self.marks.get() & VERSIONED != 0).then_some(self.version)
     }
 
-    /// How many updates made the entry what it is: at least 1.
+    /// How many updates made the entry: at least 1.
     pub(crate) fn updates(&self) -> u64 {
         self.marks.get() / UPDATE
     }
@@ -141,7 +146,7 @@ mod tests {
     use super::{EntryMeta, Slot};
 
     #[test]
-    fn the_past_keeps_the_last_version_and_counts() {
+    fn the_metadata_keeps_the_last_version_and_counts() {
         let mut meta = EntryMeta::new(None);
         assert_eq!((meta.version(), meta.updates()), (None, 1));
         meta.update(None);
@@ -155,21 +160,21 @@ mod tests {
     }
 
     #[test]
-    fn a_value_comes_and_goes_and_the_past_stays() {
-        let mut held = Slot::new(Some(1), EntryMeta::new(Some(7)));
-        held.merge(2, |sum, value| *sum += value);
-        assert_eq!(held.replace(4), Some(3));
-        assert_eq!((held.take(), held.take()), (Some(4), None));
-        assert_eq!((held.value(), held.meta().version()), (None, Some(7)));
-        assert_eq!(held.replace(5), None);
-        assert_eq!(held.take(), Some(5));
-        held.merge(6, |_, _| unreachable!("there is none"));
-        assert_eq!(held.into_value(), Some(6));
+    fn a_value_comes_and_goes_and_the_metadata_stays() {
+        let mut slot = Slot::new(Some(1), EntryMeta::new(Some(7)));
+        slot.merge(2, |sum, value| *sum += value);
+        assert_eq!(slot.replace(4), Some(3));
+        assert_eq!((slot.take(), slot.take()), (Some(4), None));
+        assert_eq!((slot.value(), slot.meta().version()), (None, Some(7)));
+        assert_eq!(slot.replace(5), None);
+        assert_eq!(slot.take(), Some(5));
+        slot.merge(6, |_, _| unreachable!("there is none"));
+        assert_eq!(slot.into_value(), Some(6));
     }
 
     #[cfg(target_pointer_width = "64")]
     #[test]
-    fn it_is_small() {
+    fn a_slot_is_small() {
         assert_eq!(size_of::<Slot<u64>>(), 24);
         assert_eq!(size_of::<Slot<String>>(), size_of::<String>() + 16);
     }

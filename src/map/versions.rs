@@ -1,31 +1,33 @@
-//! The versions of keys whose entries are gone.
+//! The versions of keys whose entries are delivered: `remember_versions`.
 
 use lru::LruCache;
 
 use super::hashed::{Hashed, PassThrough};
 use crate::sync::Mutex;
 
-/// The last version of each of the `most` keys that were delivered last.
+/// The last version of each of the keys that were delivered, or given up, last.
 pub(crate) struct DeliveredVersions<K> {
     versions: Mutex<LruCache<Hashed<K>, u64, PassThrough>>,
+    /// How many keys to remember.
     most: usize,
 }
 
 impl<K: Eq> DeliveredVersions<K> {
     pub(crate) fn new(most: usize) -> Self {
         Self {
-            // Not bounded by itself: what it forgets is to be dropped outside the lock.
+            // Unbounded: a bounded cache would drop a key, the user's code, under the lock.
             versions: Mutex::new(LruCache::unbounded_with_hasher(PassThrough::default())),
             most,
         }
     }
 
-    /// Looking at a version does not keep it for longer.
+    /// The version of a key. The look does not keep it for longer.
     pub(crate) fn version(&self, key: &Hashed<K>) -> Option<u64> {
         self.versions.lock().peek(key).copied()
     }
 
-    /// Notes a version; what it returns is to be dropped.
+    /// Notes the version of a key. Returns a key that is not needed any more, for the caller to
+    /// drop outside the lock.
     pub(crate) fn note(&self, key: Hashed<K>, version: u64) -> Option<Hashed<K>> {
         let mut versions = self.versions.lock();
         if let Some((same, _)) = versions.push(key, version) {
