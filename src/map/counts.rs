@@ -45,8 +45,8 @@ impl ShardCounts {
     pub(crate) fn begin(&self, versioned: bool) {
         self.credits.sub(1);
         self.waiting.add(1);
-        // Release: pairs with the Acquire fence in `Counters::snapshot`, behind which the outcome
-        // that freed this entry's credit is counted.
+        // Release: pairs with the Acquire fence in `Counters::snapshot`. A snapshot that counts
+        // this entry also counts the outcome that gave its credit back.
         self.begun.publish(1, order("map: begun", Release));
         self.note_version(versioned);
     }
