@@ -1,12 +1,12 @@
 //! The map: an update lands in the active side or not at all, is delivered once and in the order of
 //! its key, versions never go backwards at the sink, and closing and parking miss no update.
 
-use super::parts::{MapFlusher, MapTraits, map};
+use super::parts::{MapFlusher, MapSetup, map};
 use super::support::{Arc, Mutants, Mutex, caught, model, thread};
 use crate::source::Parked;
 use crate::{Entry, Put};
 
-const PLAIN: MapTraits = MapTraits {
+const PLAIN: MapSetup = MapSetup {
     remember_versions: 0,
     read_in_flight: false,
     capacity: None,
@@ -117,7 +117,7 @@ fn one_thread_after_another(bound: Option<usize>) {
 /// Two threads put versions, and the flusher swaps. What it took is delivered early, or late.
 fn two_versions(bound: Option<usize>, delivered: bool, remember_versions: usize) {
     model(bound, move || {
-        let (map, mut flusher) = map(MapTraits {
+        let (map, mut flusher) = map(MapSetup {
             remember_versions,
             ..PLAIN
         });
@@ -160,7 +160,7 @@ enum Meanwhile {
 /// A newer version waits, is in flight or is remembered all the time: so an older one is stale.
 fn an_older_version(bound: Option<usize>, meanwhile: Meanwhile) {
     model(bound, move || {
-        let (map, mut flusher) = map(MapTraits {
+        let (map, mut flusher) = map(MapSetup {
             remember_versions: usize::from(matches!(meanwhile, Meanwhile::Delivered)),
             ..PLAIN
         });
@@ -190,7 +190,7 @@ fn an_older_version(bound: Option<usize>, meanwhile: Meanwhile) {
 /// With `read_in_flight` a value is found until it is settled.
 fn a_read_against_a_swap(bound: Option<usize>) {
     model(bound, || {
-        let (map, mut flusher) = map(MapTraits {
+        let (map, mut flusher) = map(MapSetup {
             read_in_flight: true,
             ..PLAIN
         });

@@ -422,19 +422,19 @@ type MapStore =
 
 /// What a model asks of a map.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct MapTraits {
+pub(crate) struct MapSetup {
     pub(crate) remember_versions: usize,
     pub(crate) read_in_flight: bool,
     /// `None`: more than a model needs.
     pub(crate) capacity: Option<usize>,
 }
 
-pub(crate) fn map(traits: MapTraits) -> (Map, MapFlusher) {
+pub(crate) fn map(setup: MapSetup) -> (Map, MapFlusher) {
     let shape = Shape {
         partitions: 1,
         workers: 1,
         // Few under loom, where leases grow with them.
-        capacity: traits
+        capacity: setup
             .capacity
             .unwrap_or(if cfg!(swaplane_loom) { 64 } else { 1 << 20 }),
         max_batch_size: if cfg!(swaplane_loom) { 64 } else { 512 },
@@ -446,8 +446,8 @@ pub(crate) fn map(traits: MapTraits) -> (Map, MapFlusher) {
             // A `DashMap` has two at least; its stand-in can do with one.
             shards: if cfg!(swaplane_loom) { 1 } else { 2 },
             hasher: BuildHasherDefault::default(),
-            remember_versions: traits.remember_versions,
-            copy: traits.read_in_flight.then_some(copy),
+            remember_versions: setup.remember_versions,
+            copy: setup.read_in_flight.then_some(copy),
         },
     );
     let shared = Arc::new(Shared {

@@ -1,6 +1,6 @@
 //! The account: a snapshot never shows more items held than the capacity allows.
 
-use super::parts::{Fences, MapTraits, Queue, map};
+use super::parts::{Fences, MapSetup, Queue, map};
 use super::support::{Mutants, caught, model, thread};
 
 /// There is room for one item; a second one is pushed while the first is delivered.
@@ -30,9 +30,9 @@ fn queue(bound: Option<usize>) {
 /// The same for the entries of a map.
 fn entries(bound: Option<usize>) {
     model(bound, || {
-        let (map, mut flusher) = map(MapTraits {
+        let (map, mut flusher) = map(MapSetup {
             capacity: Some(1),
-            ..MapTraits::default()
+            ..MapSetup::default()
         });
         map.put(1, 0).unwrap();
         let writer = thread::spawn({

@@ -21,9 +21,7 @@ use std::marker::PhantomData;
 
 use crossbeam_utils::CachePadded;
 
-use super::collect::Collector;
 use super::counts::ShardCounts;
-use super::entry::MapItem;
 use super::hashed::Hashed;
 use super::partition::{Contended, Partition, ShardId};
 use super::slot::{EntryMeta, Slot};
@@ -32,10 +30,10 @@ use crate::capacity::{Capacity, Shape};
 use crate::error::RefusalReason;
 use crate::hash;
 use crate::panic::{drop_before, drop_both};
-use crate::source::{Admission, Source};
+use crate::source::Admission;
 use crate::stats::Intake;
 use crate::sync::Ordering::Relaxed;
-use crate::sync::{Arc, AtomicBool, AtomicUsize, Backoff, broken};
+use crate::sync::{AtomicBool, AtomicUsize, Backoff, broken};
 
 /// Flag: updates are refused.
 const CLOSED: usize = 1;
@@ -370,21 +368,6 @@ impl<K, V, S, E> Store<K, V, S, E> {
 
     pub(crate) fn note_trim(&self) {
         self.removed_since_trim.store(false, Relaxed);
-    }
-}
-
-impl<K, V, S, E> Source for Store<K, V, S, E>
-where
-    K: Eq + Hash + Clone + Send + Sync + 'static,
-    V: Send + Sync + 'static,
-    S: BuildHasher + Send + Sync + 'static,
-    E: MapItem<K, V>,
-{
-    type Item = E;
-    type Collector = Collector<K, V, S, E>;
-
-    fn collector(of: &Arc<Self>) -> Self::Collector {
-        Collector::new(of.clone())
     }
 }
 

@@ -114,24 +114,6 @@ impl Backoff {
     }
 }
 
-/// The flag that a mutant believes in instead of the index of the active side.
-#[derive(Debug)]
-pub(crate) struct Sealed(AtomicBool);
-
-impl Sealed {
-    pub(crate) fn new() -> Self {
-        Self(AtomicBool::new(false))
-    }
-
-    pub(crate) fn set(&self, sealed: bool) {
-        self.0.store(sealed, Ordering::SeqCst);
-    }
-
-    pub(crate) fn get(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
-    }
-}
-
 pub(crate) use loom::cell::UnsafeCell;
 
 std::thread_local! {

@@ -84,24 +84,6 @@ impl OwnedCounter {
 pub(crate) use crossbeam_utils::Backoff;
 pub(crate) use tokio::sync::{Notify, Semaphore};
 
-/// Only a mutant has it.
-#[derive(Debug)]
-pub(crate) struct Sealed;
-
-impl Sealed {
-    pub(crate) fn new() -> Self {
-        Self
-    }
-
-    #[inline(always)]
-    pub(crate) fn set(&self, _: bool) {}
-
-    #[inline(always)]
-    pub(crate) fn get(&self) -> bool {
-        false
-    }
-}
-
 /// Makes a `static`, or under loom one value for each execution of a model.
 macro_rules! global {
     (static $name:ident: $type:ty = $value:expr;) => {
