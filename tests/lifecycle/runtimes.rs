@@ -1,0 +1,421 @@
+//! Where the queue runs, where it is used from, and what happens when its runtime goes first.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use crate::common::{
+    HOUR, Recorder, Step, assert_adds_up, block_on, eventually, finish, item, ms, poll_once, secs,
+    watched,
+};
+use swaplane::{Builder, Queue, SinkError};
+use tokio::runtime::{Builder as RuntimeBuilder, Runtime};
+use tokio::sync::Notify;
+
+fn small_queue() -> Builder<Queue<u64>> {
+    Queue::builder()
+        .max_batch_size(10)
+        .max_delay(HOUR)
+        .retry(|_: u32, _: &SinkError| Some(ms(1)))
+}
+
+fn multi_thread(workers: usize) -> Runtime {
+    let mut builder = RuntimeBuilder::new_multi_thread();
+    builder
+        .worker_threads(workers)
+        .enable_time()
+        .build()
+        .unwrap()
+}
+
+fn current_thread() -> Runtime {
+    RuntimeBuilder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap()
+}
+
+/// Everything a queue does, awaited: push, reserve, flush with a retry, shutdown.
+async fn round_trip(queue: Queue<u64>, sink: Recorder) {
+    queue.push_all((0..25).map(|n| item(0, n))).unwrap();
+    queue.flush().await.unwrap();
+    queue.reserve().await.unwrap().push(item(0, 25)).unwrap();
+    queue.push_keyed("key", item(1, 0)).unwrap();
+    finish(queue, &sink).await;
+    sink.assert_ordered();
+    assert_eq!(sink.delivered().len(), 27);
+}
+
+fn faulty() -> Recorder {
+    Recorder::script([Step::Fail, Step::Panic, Step::Slow(ms(1))])
+}
+
+/// The current runtime is found and used, whatever its kind.
+#[test]
+fn on_the_current_runtime() {
+    watched(|| {
+        for runtime in [current_thread(), multi_thread(1), multi_thread(4)] {
+            runtime.block_on(async {
+                let sink = faulty();
+                let queue = small_queue().spawn(sink.clone()).unwrap();
+                round_trip(queue, sink).await;
+            });
+        }
+    });
+}
+
+/// A queue on a named runtime, or on a thread of its own, works from outside of any runtime.
+#[test]
+fn futures_need_no_runtime() {
+    watched(|| {
+        let runtime = multi_thread(1);
+        for builder in [
+            small_queue().runtime(runtime.handle().clone()),
+            small_queue().own_thread(),
+        ] {
+            let sink = faulty();
+            let queue = builder.spawn(sink.clone()).unwrap();
+            block_on(round_trip(queue, sink));
+        }
+    });
+}
+
+/// A queue on another runtime, or on a thread of its own, works from inside of any runtime.
+#[test]
+fn futures_work_on_other_runtimes() {
+    watched(|| {
+        let home = multi_thread(1);
+        for guest in [current_thread(), multi_thread(2)] {
+            for own_thread in [true, false] {
+                let sink = faulty();
+                let builder = match own_thread {
+                    true => small_queue().own_thread(),
+                    false => small_queue().runtime(home.handle().clone()),
+                };
+                let queue = builder.spawn(sink.clone()).unwrap();
+                guest.block_on(round_trip(queue, sink));
+            }
+        }
+    });
+}
+
+/// A handle of a runtime wins over the current one, and `own_thread` needs neither.
+#[test]
+fn the_chosen_runtime_outlives_the_current_one() {
+    watched(|| {
+        let home = multi_thread(1);
+        for own_thread in [true, false] {
+            let sink = Recorder::ok();
+            let current = current_thread();
+            let queue = current.block_on(async {
+                match own_thread {
+                    true => small_queue().own_thread(),
+                    false => small_queue().runtime(home.handle().clone()),
+                }
+                .spawn(sink.clone())
+                .unwrap()
+            });
+            drop(current);
+            queue.push(1).unwrap();
+            block_on(queue.flush()).unwrap();
+            assert_eq!(sink.delivered(), [1]);
+        }
+    });
+}
+
+/// Waiting outside of a runtime is real waiting: the future is woken from the other side.
+#[test]
+fn a_parked_waiter_is_woken() {
+    watched(|| {
+        let sink = Recorder::held();
+        let queue = small_queue()
+            .capacity(1)
+            .max_batch_size(1)
+            .own_thread()
+            .spawn(sink.clone())
+            .unwrap();
+        queue.push(0).unwrap();
+        let waiters = [
+            thread::spawn({
+                let queue = queue.clone();
+                move || block_on(queue.flush()).is_ok()
+            }),
+            thread::spawn({
+                let queue = queue.clone();
+                move || block_on(queue.reserve()).is_ok()
+            }),
+        ];
+        eventually("the sink is reached", || sink.count() == 1);
+        thread::sleep(ms(20));
+        assert!(waiters.iter().all(|waiter| !waiter.is_finished()));
+        sink.release();
+        for waiter in waiters {
+            assert!(waiter.join().unwrap());
+        }
+    });
+}
+
+/// The blocking twins work on plain threads and on a runtime's blocking threads.
+#[test]
+fn blocking_twins_where_blocking_is_allowed() {
+    fn use_all(queue: &Queue<u64>, sink: &Recorder) {
+        queue.push(1).unwrap();
+        queue.flush_blocking().unwrap();
+        queue.reserve_blocking().unwrap().push(2).unwrap();
+        let report = queue.shutdown_blocking(secs(30));
+        assert_adds_up(&report);
+        assert!(report.is_complete());
+        assert_eq!(sink.delivered(), [1, 2]);
+        assert!(
+            queue
+                .reserve_blocking()
+                .is_err_and(|error| error.is_closed())
+        );
+    }
+    watched(|| {
+        let sink = faulty();
+        use_all(
+            &small_queue().own_thread().spawn(sink.clone()).unwrap(),
+            &sink,
+        );
+        let runtime = multi_thread(1);
+        let sink = faulty();
+        let queue = small_queue()
+            .runtime(runtime.handle().clone())
+            .spawn(sink.clone())
+            .unwrap();
+        runtime
+            .block_on(runtime.spawn_blocking(move || use_all(&queue, &sink)))
+            .unwrap();
+    });
+}
+
+/// The blocking twins panic in async context, and say why, instead of blocking the runtime.
+#[test]
+fn blocking_twins_panic_in_async_context() {
+    fn text_of(call: impl FnOnce()) -> String {
+        let panic = catch_unwind(AssertUnwindSafe(call)).expect_err("blocked in async context");
+        let text = panic.downcast_ref::<String>().cloned();
+        text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
+            .unwrap()
+    }
+    watched(|| {
+        for runtime in [current_thread(), multi_thread(1)] {
+            runtime.block_on(async {
+                let sink = Recorder::ok();
+                let queue = small_queue().spawn(sink.clone()).unwrap();
+                queue.push(1).unwrap();
+                assert!(!text_of(|| _ = queue.flush_blocking()).is_empty());
+                assert!(!text_of(|| _ = queue.reserve_blocking().is_ok()).is_empty());
+                assert!(!text_of(|| _ = queue.shutdown_blocking(HOUR)).is_empty());
+                queue.flush().await.unwrap();
+                assert_eq!(sink.delivered(), [1]);
+            });
+        }
+    });
+}
+
+/// How a runtime comes to its end.
+fn end(runtime: Runtime, background: bool) {
+    match background {
+        true => runtime.shutdown_background(),
+        false => drop(runtime),
+    }
+}
+
+/// The runtime goes first: pushes are refused, waiters end, and a shutdown returns every item.
+#[test]
+fn the_runtime_goes_first() {
+    watched(|| {
+        for (workers, background) in [(0, false), (1, false), (4, false), (1, true)] {
+            let runtime = if workers == 0 {
+                current_thread()
+            } else {
+                multi_thread(workers)
+            };
+            let sink = Recorder::new(Step::Hang);
+            let queue = small_queue()
+                .capacity(20)
+                .attempt_timeout(HOUR)
+                .runtime(runtime.handle().clone())
+                .spawn(sink.clone())
+                .unwrap();
+            let mut writer = queue.writer();
+            queue.push_all(0..10).unwrap();
+            match workers {
+                0 => runtime.block_on(sink.begun(1)),
+                _ => eventually("the sink is reached", || sink.count() == 1),
+            }
+            writer.push_all(10..14).unwrap();
+            queue.push_all(14..18).unwrap();
+            queue.push_keyed("key", 18).unwrap();
+            while queue.push(99).is_ok() {}
+            let (done, ended) = mpsc::channel();
+            for which in 0..2 {
+                let (queue, done) = (queue.clone(), done.clone());
+                thread::spawn(move || {
+                    let refused = match which {
+                        0 => block_on(queue.flush()).is_err_and(|error| error.undelivered() > 0),
+                        _ => block_on(queue.reserve()).is_err_and(|error| error.is_closed()),
+                    };
+                    done.send(refused).unwrap();
+                });
+            }
+            thread::sleep(ms(20));
+            end(runtime, background);
+            for _ in 0..2 {
+                assert!(ended.recv_timeout(secs(20)).expect("a waiter hangs"));
+            }
+            eventually("pushes are refused", || {
+                queue.push(99).is_err_and(|e| e.is_closed())
+            });
+            eventually("the attempt is gone", || sink.running() == 0);
+            thread::sleep(ms(20));
+            assert!(writer.push(99).unwrap_err().is_closed());
+            assert!(queue.is_closed());
+            assert!(block_on(queue.flush()).is_err());
+            let report = queue.shutdown_blocking(secs(20));
+            assert_adds_up(&report);
+            assert_eq!((report.delivered, report.lost), (0, 0));
+            let mut returned = report.returned;
+            returned.retain(|n| *n != 99);
+            returned.sort_unstable();
+            assert_eq!(returned, (0..19).collect::<Vec<_>>());
+            assert_eq!(queue.shutdown_blocking(secs(20)).returned.len(), 0);
+        }
+    });
+}
+
+/// A flush does not wait for a shutdown that waits for what the sink has, once the runtime is gone.
+#[test]
+fn a_flush_beside_a_shutdown_after_the_runtime() {
+    watched(|| {
+        let runtime = multi_thread(1);
+        let (begun, begins) = mpsc::channel();
+        let queue = small_queue()
+            .runtime(runtime.handle().clone())
+            .spawn_blocking_fn(move |_rows: &[u64]| {
+                begun.send(()).unwrap();
+                thread::sleep(secs(1));
+                Ok(())
+            })
+            .unwrap();
+        queue.push_all(0..10).unwrap();
+        begins.recv().unwrap();
+        runtime.shutdown_background();
+        let other = queue.clone();
+        let shutdown = thread::spawn(move || other.shutdown_blocking(HOUR));
+        eventually("the flusher ends", || queue.is_closed());
+        let mut polls = 0;
+        while !shutdown.is_finished() {
+            let _ = poll_once(pin!(queue.flush()));
+            polls += 1;
+            thread::sleep(ms(1));
+        }
+        let report = shutdown.join().unwrap();
+        assert_adds_up(&report);
+        assert_eq!(report.lost, 10);
+        assert!(polls > 4, "each waited until the shutdown was through");
+    });
+}
+
+/// C1: an attempt that had succeeded when the runtime went has delivered its batch, though the
+/// flusher did not see it any more.
+#[test]
+fn the_runtime_goes_as_an_attempt_succeeds() {
+    watched(|| {
+        let runtime = RuntimeBuilder::new_current_thread()
+            .enable_time()
+            // It looks after each task whether it is done.
+            .event_interval(1)
+            .build()
+            .unwrap();
+        let done = Arc::new(Notify::new());
+        let tell = done.clone();
+        let queue = small_queue()
+            .runtime(runtime.handle().clone())
+            .spawn_fn(move |batch| {
+                let tell = tell.clone();
+                async move {
+                    drop(batch);
+                    tell.notify_one();
+                    Ok(())
+                }
+            })
+            .unwrap();
+        queue.push_all(0..10).unwrap();
+        runtime.block_on(done.notified());
+        drop(runtime);
+        let report = queue.shutdown_blocking(secs(1));
+        assert_adds_up(&report);
+        assert_eq!((report.delivered, report.lost), (10, 0));
+    });
+}
+
+/// The runtime goes while a batch waits for its retry: the batch is not forgotten.
+#[test]
+fn the_runtime_goes_during_a_backoff() {
+    watched(|| {
+        let runtime = multi_thread(1);
+        let sink = Recorder::new(Step::Fail);
+        let queue = small_queue()
+            .retry(|_: u32, _: &SinkError| Some(HOUR))
+            .runtime(runtime.handle().clone())
+            .spawn(sink.clone())
+            .unwrap();
+        queue.push_all(0..15).unwrap();
+        eventually("the first attempt fails", || sink.count() == 1);
+        thread::sleep(ms(20));
+        drop(runtime);
+        let report = queue.shutdown_blocking(Duration::ZERO);
+        assert_adds_up(&report);
+        assert_eq!(report.returned, (0..15).collect::<Vec<_>>());
+    });
+}
+
+/// The runtime goes, then the last handle: nothing panics, nothing hangs.
+#[test]
+fn the_runtime_goes_and_then_the_handles() {
+    watched(|| {
+        let runtime = multi_thread(1);
+        let queue = small_queue()
+            .runtime(runtime.handle().clone())
+            .spawn(Recorder::new(Step::Hang))
+            .unwrap();
+        let mut writer = queue.writer();
+        writer.push_all(0..15).unwrap();
+        drop(runtime);
+        drop(queue);
+        assert!(writer.push(1).unwrap_err().is_closed());
+        drop(writer);
+    });
+}
+
+/// A queue on its own thread ends with its last handle: the sink is dropped after the last batch.
+#[test]
+fn an_own_thread_ends_with_the_last_handle() {
+    struct Last(mpsc::Sender<u64>);
+    impl Drop for Last {
+        fn drop(&mut self) {
+            self.0.send(u64::MAX).unwrap();
+        }
+    }
+    watched(|| {
+        let (send, seen) = mpsc::channel();
+        let last = Last(send);
+        let queue = small_queue()
+            .own_thread()
+            .spawn_fn(move |batch| {
+                batch.iter().for_each(|n| last.0.send(*n).unwrap());
+                async { Ok(()) }
+            })
+            .unwrap();
+        queue.push_all(0..25).unwrap();
+        drop(queue);
+        let seen: Vec<u64> = seen.iter().collect();
+        assert_eq!(seen[..25], (0..25).collect::<Vec<_>>());
+        assert_eq!(seen[25..], [u64::MAX]);
+    });
+}

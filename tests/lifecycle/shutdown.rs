@@ -1,0 +1,394 @@
+//! C7: one deadline for all of it, a report that adds up, and the leftovers to one caller.
+
+use std::pin::pin;
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+
+use crate::common::{
+    HOUR, Recorder, Step, assert_adds_up, assert_conserved, assert_took, lock, ms, paused,
+    poll_once, scaled, secs, settle, watched,
+};
+use swaplane::{Batch, Builder, Queue, Retry, SinkError};
+use tokio::time::{Instant, sleep};
+
+/// Batches of ten by size or request only, ten seconds an attempt, a minute between attempts.
+fn slow_queue() -> Builder<Queue<u64>> {
+    Queue::builder()
+        .max_batch_size(10)
+        .max_delay(HOUR)
+        .attempt_timeout(secs(10))
+        .retry(|_: u32, _: &SinkError| Some(secs(60)))
+}
+
+fn numbers(range: std::ops::Range<usize>) -> Vec<u64> {
+    range.map(|n| n as u64).collect()
+}
+
+/// A healthy sink gets everything, in order, and the shutdown does not use up its deadline.
+#[test]
+fn a_healthy_queue_is_drained() {
+    paused(async || {
+        let sink = Recorder::ok();
+        let queue = slow_queue().spawn(sink.clone()).unwrap();
+        queue.push_all(0..35).unwrap();
+        let begin = Instant::now();
+        let report = queue.shutdown(HOUR).await;
+        assert!(begin.elapsed() < HOUR);
+        assert_adds_up(&report);
+        assert!(report.is_complete() && report.returned.is_empty());
+        assert_eq!(
+            (report.accepted, report.delivered, report.lost),
+            (35, 35, 0)
+        );
+        assert_eq!(sink.delivered(), numbers(0..35));
+        assert!(sink.sizes().iter().all(|size| *size <= 10));
+        assert!(queue.is_closed() && queue.is_empty());
+        assert!(queue.push(1).unwrap_err().is_closed());
+    });
+}
+
+/// An unused queue shuts down at once.
+#[test]
+fn an_unused_queue_shuts_down_at_once() {
+    paused(async || {
+        let sink = Recorder::ok();
+        let queue: Queue<u64> = slow_queue().spawn(sink.clone()).unwrap();
+        let begin = Instant::now();
+        let report = queue.shutdown(HOUR).await;
+        assert_eq!(
+            (begin.elapsed(), report.accepted, sink.count()),
+            (Duration::ZERO, 0, 0)
+        );
+        assert!(report.is_complete());
+    });
+}
+
+/// The deadline passes in the middle of an attempt: the attempt is cancelled and all comes back.
+#[test]
+fn the_deadline_passes_in_mid_attempt() {
+    paused(async || {
+        let sink = Recorder::new(Step::Hang);
+        let queue = slow_queue().spawn(sink.clone()).unwrap();
+        queue.push_all(0..25).unwrap();
+        sink.begun(1).await;
+        let begin = Instant::now();
+        let report = queue.shutdown(secs(5)).await;
+        assert_took(begin.elapsed(), secs(5));
+        assert_adds_up(&report);
+        assert_eq!(
+            (
+                report.delivered,
+                report.lost,
+                report.returned_to_other_callers
+            ),
+            (0, 0, 0)
+        );
+        assert_eq!(report.returned, numbers(0..25), "in push order");
+        assert!(!report.is_complete());
+        assert_conserved(&queue.stats());
+        assert_eq!((queue.stats().returned, queue.len()), (25, 0));
+    });
+}
+
+/// The attempt in flight may use its own timeout, within the deadline, and what waits behind it follows.
+#[test]
+fn the_attempt_in_flight_may_finish() {
+    paused(async || {
+        let sink = Recorder::new(Step::Slow(secs(9)));
+        let queue = slow_queue().spawn(sink.clone()).unwrap();
+        queue.push_all(0..15).unwrap();
+        sink.begun(1).await;
+        let report = queue.shutdown(secs(20)).await;
+        assert!(report.is_complete());
+        assert_eq!(sink.sizes(), [10, 5]);
+        assert_eq!(sink.delivered(), numbers(0..15));
+    });
+}
+
+/// The deadline passes while a batch waits for its retry: it comes back in front of the rest.
+#[test]
+fn the_deadline_passes_in_mid_backoff() {
+    paused(async || {
+        let sink = Recorder::new(Step::Fail);
+        let queue = slow_queue().spawn(sink.clone()).unwrap();
+        queue.push_all(0..25).unwrap();
+        sink.begun(1).await;
+        sleep(secs(1)).await;
+        let begin = Instant::now();
+        let report = queue.shutdown(secs(5)).await;
+        assert!(begin.elapsed() <= secs(5) + ms(10));
+        assert_adds_up(&report);
+        assert_eq!((report.delivered, report.lost), (0, 0));
+        assert_eq!(report.returned, numbers(0..25), "in push order");
+    });
+}
+
+/// C1: whatever the deadline, no push that races the shutdown is accepted and in no report. The
+/// items are large, so that writing one takes a while.
+#[test]
+fn a_push_in_progress_is_in_the_report() {
+    type Large = [u8; 1 << 15];
+    watched(|| {
+        for _ in 0..scaled(200, 2) {
+            let queue = Queue::<Large>::builder()
+                .own_thread()
+                .max_batch_size(10)
+                .capacity(200)
+                .spawn_fn(|batch| async move {
+                    let _batch = batch;
+                    std::future::pending().await
+                })
+                .unwrap();
+            let other = queue.clone();
+            let pushing = move || {
+                let mut accepted = 0;
+                loop {
+                    match other.push([0; 1 << 15]) {
+                        Ok(()) => accepted += 1,
+                        Err(refused) if refused.is_closed() => return accepted,
+                        Err(_) => thread::yield_now(),
+                    }
+                }
+            };
+            let thread = thread::Builder::new().stack_size(1 << 24);
+            let thread = thread.spawn(pushing).unwrap();
+            thread::sleep(ms(1));
+            let report = queue.shutdown_blocking(Duration::ZERO);
+            assert_adds_up(&report);
+            assert_eq!(thread.join().unwrap(), report.accepted);
+            assert_eq!(queue.stats().held, 0);
+        }
+    });
+}
+
+/// C1: what fails during a shutdown is tried again only if its policy says so.
+#[test]
+fn a_shutdown_asks_the_retry_policy() {
+    for (retry, step, attempts) in [
+        (Retry::never(), Step::Fail, 1),
+        (Retry::exponential(), Step::Reject, 1),
+        (Retry::exponential().max_attempts(2), Step::Fail, 2),
+    ] {
+        paused(async move || {
+            let sink = Recorder::held();
+            sink.otherwise(step);
+            let queue = slow_queue().retry(retry).spawn(sink.clone()).unwrap();
+            queue.push_all(0..10).unwrap();
+            sink.begun(1).await;
+            let mut shutdown = pin!(queue.shutdown(HOUR));
+            assert!(poll_once(shutdown.as_mut()).is_pending());
+            settle().await;
+            sink.release();
+            let report = shutdown.await;
+            assert_adds_up(&report);
+            assert_eq!((sink.count(), report.lost), (attempts, 10));
+        });
+    }
+}
+
+/// A deadline of zero gives back what nobody has taken, without waiting.
+#[test]
+fn a_deadline_of_zero() {
+    paused(async || {
+        for step in [Step::Hang, Step::Fail, Step::Ok] {
+            let sink = Recorder::new(step);
+            let queue = slow_queue().spawn(sink.clone()).unwrap();
+            queue.push_all(0..25).unwrap();
+            settle().await;
+            let begin = Instant::now();
+            let report = queue.shutdown(Duration::ZERO).await;
+            assert!(begin.elapsed() <= ms(10), "took {:?}", begin.elapsed());
+            assert_adds_up(&report);
+            assert_eq!(report.lost, 0);
+            let mut all = sink.delivered();
+            all.extend(&report.returned);
+            assert_eq!(all, numbers(0..25));
+            assert_eq!(
+                queue.shutdown(HOUR).await.returned_to_other_callers as usize,
+                report.returned.len()
+            );
+        }
+    });
+}
+
+/// A deadline of zero on untouched lanes returns all of them.
+#[test]
+fn a_deadline_of_zero_before_anything_was_sent() {
+    paused(async || {
+        let sink = Recorder::new(Step::Hang);
+        let queue = slow_queue().spawn(sink.clone()).unwrap();
+        queue.push_all(0..5).unwrap();
+        let report = queue.shutdown(Duration::ZERO).await;
+        assert_adds_up(&report);
+        assert_eq!(report.returned, numbers(0..5));
+    });
+}
+
+/// The longest possible deadline is a deadline like any other.
+#[test]
+fn an_endless_deadline() {
+    paused(async || {
+        let sink = Recorder::script([Step::Fail, Step::Hang]);
+        let queue = slow_queue().spawn(sink.clone()).unwrap();
+        queue.push_all(0..25).unwrap();
+        let report = queue.shutdown(Duration::MAX).await;
+        assert_adds_up(&report);
+        assert!(report.is_complete());
+    });
+}
+
+/// Items are lost only where the sink never gives its batch back; the others come back.
+#[test]
+fn a_batch_that_never_comes_home_is_lost() {
+    paused(async || {
+        static KEPT: Mutex<Vec<Batch<u64>>> = Mutex::new(Vec::new());
+        for outcome in [Ok(()), Err("kept the batch")] {
+            let hangs = outcome.is_ok();
+            let queue = slow_queue()
+                .spawn_fn(move |batch| {
+                    lock(&KEPT).push(batch);
+                    async move {
+                        if hangs {
+                            std::future::pending::<()>().await;
+                        }
+                        Ok(outcome?)
+                    }
+                })
+                .unwrap();
+            queue.push_all(0..15).unwrap();
+            settle().await;
+            let begin = Instant::now();
+            let report = queue.shutdown(secs(30)).await;
+            assert!(begin.elapsed() <= secs(30) + ms(10));
+            assert_adds_up(&report);
+            assert_eq!((report.delivered, report.lost), (0, 10));
+            assert_eq!(report.returned, numbers(10..15));
+            // Coming home after the report changes nothing any more.
+            lock(&KEPT).clear();
+            settle().await;
+            let again = queue.shutdown(HOUR).await;
+            assert_adds_up(&again);
+            assert_eq!(
+                (
+                    again.lost,
+                    again.returned.len(),
+                    again.returned_to_other_callers
+                ),
+                (10, 0, 5)
+            );
+        }
+    });
+}
+
+/// A failing sink that recovers within the deadline still gets everything, in order.
+#[test]
+fn a_sink_that_recovers_in_time() {
+    paused(async || {
+        let sink = Recorder::script([Step::Fail, Step::Panic, Step::Fail, Step::Hang]);
+        let queue = slow_queue().spawn(sink.clone()).unwrap();
+        queue.push_all(0..35).unwrap();
+        sink.begun(1).await;
+        let report = queue.shutdown(HOUR).await;
+        assert_adds_up(&report);
+        assert!(report.is_complete());
+        assert_eq!(sink.delivered(), numbers(0..35));
+    });
+}
+
+/// Rejected and exhausted batches are lost, not returned, and the rest is still delivered.
+#[test]
+fn losses_during_the_shutdown_are_reported() {
+    paused(async || {
+        let sink = Recorder::script([Step::Ok, Step::Reject, Step::TakeFail]);
+        let queue = slow_queue().spawn(sink.clone()).unwrap();
+        queue.push_all(0..35).unwrap();
+        let report = queue.shutdown(HOUR).await;
+        assert_adds_up(&report);
+        assert_eq!(
+            (report.delivered, report.lost, report.returned.len()),
+            (15, 20, 0)
+        );
+    });
+}
+
+/// Many callers: the earliest deadline wins, and the leftovers go to exactly one of them.
+#[test]
+fn the_earliest_deadline_wins() {
+    paused(async || {
+        let sink = Recorder::new(Step::Hang);
+        let queue = slow_queue()
+            .attempt_timeout(HOUR)
+            .spawn(sink.clone())
+            .unwrap();
+        queue.push_all(0..25).unwrap();
+        let begin = Instant::now();
+        let callers: Vec<_> = [3600, 500, 7, 60, 7, 3600]
+            .into_iter()
+            .map(|seconds| {
+                let queue = queue.clone();
+                tokio::spawn(async move { queue.shutdown(secs(seconds)).await })
+            })
+            .collect();
+        let mut owners = 0;
+        for caller in callers {
+            let report = caller.await.unwrap();
+            assert_took(begin.elapsed(), secs(7));
+            assert_adds_up(&report);
+            assert_eq!(
+                report.returned.len() as u64 + report.returned_to_other_callers,
+                25
+            );
+            if !report.returned.is_empty() {
+                owners += 1;
+                assert_eq!(report.returned, numbers(0..25));
+            }
+        }
+        assert_eq!(owners, 1);
+    });
+}
+
+/// A later caller with an earlier deadline shortens a shutdown that is under way.
+#[test]
+fn a_later_caller_may_shorten_the_deadline() {
+    paused(async || {
+        let sink = Recorder::new(Step::Hang);
+        let queue = slow_queue()
+            .attempt_timeout(HOUR)
+            .spawn(sink.clone())
+            .unwrap();
+        queue.push_all(0..25).unwrap();
+        let begin = Instant::now();
+        let mut patient = pin!(queue.shutdown(HOUR));
+        assert!(poll_once(patient.as_mut()).is_pending());
+        sleep(secs(10)).await;
+        let hasty = queue.shutdown(secs(1)).await;
+        let patient = patient.await;
+        assert_took(begin.elapsed(), secs(11));
+        assert_adds_up(&hasty);
+        assert_adds_up(&patient);
+        assert_eq!(hasty.returned.len() + patient.returned.len(), 25);
+    });
+}
+
+/// A dropped shutdown future closes, but takes no item with it: the next caller gets them.
+#[test]
+fn a_dropped_shutdown_leaves_the_items_to_the_next() {
+    paused(async || {
+        let sink = Recorder::new(Step::Hang);
+        let queue = slow_queue()
+            .attempt_timeout(HOUR)
+            .spawn(sink.clone())
+            .unwrap();
+        queue.push_all(0..25).unwrap();
+        {
+            let mut dropped = pin!(queue.shutdown(secs(5)));
+            assert!(poll_once(dropped.as_mut()).is_pending());
+        }
+        assert!(queue.is_closed());
+        sleep(secs(20)).await;
+        let report = queue.shutdown(secs(5)).await;
+        assert_adds_up(&report);
+        assert_eq!(report.returned, numbers(0..25));
+    });
+}

@@ -1,0 +1,89 @@
+//! The memory of a map goes down again, counted by the allocator itself. Alone in its binary.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use crate::TURN;
+use crate::common::{lock, ms, paused, secs};
+use crate::counting::LIVE_BYTES;
+use swaplane::{Batch, Builder, Entry, Map, SinkError};
+use tokio::time::sleep;
+
+type Value = [u64; 4];
+
+const ENTRIES: u64 = 20_000;
+
+fn builder() -> Builder<Map<u64, Value>> {
+    Map::builder().partitions(1).capacity(2 * ENTRIES as usize)
+}
+
+fn put(map: &Map<u64, Value>) {
+    for key in 0..ENTRIES {
+        map.put_newer(key, [key; 4], 1).unwrap();
+    }
+}
+
+/// Whether all but a little has been freed, a minute after the last entry is gone.
+async fn assert_lean(map: &Map<u64, Value>, before: isize) {
+    while !map.is_empty() {
+        sleep(ms(100)).await;
+    }
+    sleep(secs(60)).await;
+    let kept = LIVE_BYTES.load(Relaxed) - before;
+    assert!(kept < 100_000, "{kept} bytes are kept");
+}
+
+/// A sink so slow that the flusher looks for memory while much is on its way.
+#[test]
+fn after_a_burst() {
+    let _turn = lock(&TURN);
+    paused(async || {
+        let before = LIVE_BYTES.load(Relaxed);
+        let slow = |batch: Batch<Entry<u64, Value>>| async move {
+            sleep(ms(100)).await;
+            drop(batch);
+            Ok(())
+        };
+        let map = builder().spawn_fn(slow).unwrap();
+        put(&map);
+        assert_lean(&map, before).await;
+    });
+}
+
+/// One batch of everything, which is through after some attempts.
+#[test]
+fn after_an_outage() {
+    let _turn = lock(&TURN);
+    paused(async || {
+        let before = LIVE_BYTES.load(Relaxed);
+        let attempts = AtomicUsize::new(0);
+        let map = builder()
+            .max_batch_size(None)
+            .retry(|_: u32, _: &SinkError| Some(secs(1)))
+            .spawn_fn(move |_batch| {
+                let down = attempts.fetch_add(1, Relaxed) < 10;
+                async move { if down { Err("down".into()) } else { Ok(()) } }
+            })
+            .unwrap();
+        put(&map);
+        assert_lean(&map, before).await;
+    });
+}
+
+/// Nothing was ever sent.
+#[test]
+fn after_removals() {
+    let _turn = lock(&TURN);
+    paused(async || {
+        let before = LIVE_BYTES.load(Relaxed);
+        let map = builder()
+            .max_batch_size(None)
+            .max_delay(secs(5))
+            .spawn_fn(|_batch| async { Ok(()) })
+            .unwrap();
+        put(&map);
+        for key in 0..ENTRIES {
+            assert!(map.remove(&key).is_some());
+        }
+        assert_lean(&map, before).await;
+    });
+}

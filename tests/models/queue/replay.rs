@@ -1,0 +1,90 @@
+//! From the attempts that the sink saw to what they must have led to.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{ATTEMPTS, BACKOFF, STREAMS, TICK, TIMEOUT};
+use crate::common::{Attempt, Step, producer_of, sequence_of};
+
+/// What the attempts so far must have led to.
+#[derive(Default)]
+pub(crate) struct Ends {
+    pub(crate) delivered: HashSet<u64>,
+    pub(crate) lost: HashSet<u64>,
+    pub(crate) batches: u64,
+    /// Since when the sink has nothing to do; `None` while a batch is in flight or in backoff.
+    pub(crate) idle_since: Option<Option<Instant>>,
+}
+
+/// Replays the attempts: which batch comes next, when it is tried again, and how it ends.
+pub(crate) fn replay(attempts: &[Attempt], now: Instant, batch_limit: usize) -> Ends {
+    let mut ends = Ends {
+        idle_since: Some(None),
+        ..Ends::default()
+    };
+    let mut retry: Option<(&Attempt, Instant)> = None;
+    let mut seen = HashSet::new();
+    let mut next = [0; STREAMS];
+    for (index, attempt) in attempts.iter().enumerate() {
+        if let Some((failed, due)) = retry.take() {
+            assert_eq!(
+                attempt.batch, failed.batch,
+                "another batch came before the retry"
+            );
+            assert_eq!(
+                (attempt.number, &attempt.items),
+                (failed.number + 1, &failed.items)
+            );
+            assert!(
+                attempt.at >= due && attempt.at <= due + TICK,
+                "the retry was not on time"
+            );
+        } else {
+            assert!(seen.insert(attempt.batch), "a finished batch came again");
+            assert_eq!(attempt.number, 1);
+            assert!((1..=batch_limit).contains(&attempt.items.len()));
+            for id in &attempt.items {
+                assert_eq!(sequence_of(*id), next[producer_of(*id)], "out of order");
+                next[producer_of(*id)] += 1;
+            }
+            let free = ends
+                .idle_since
+                .expect("a batch was sent before the last one ended");
+            assert!(free.is_none_or(|free| attempt.at >= free));
+        }
+        let (took, retries) = match attempt.did.expect("nothing is held here") {
+            Step::Fail | Step::Panic => (Duration::ZERO, true),
+            Step::Hang => (TIMEOUT, true),
+            Step::Slow(time) => (time, false),
+            _ => (Duration::ZERO, false),
+        };
+        let end = attempt.at + took;
+        if now < end {
+            assert_eq!(
+                index + 1,
+                attempts.len(),
+                "an attempt began while another ran"
+            );
+            ends.idle_since = None;
+            break;
+        }
+        if retries && attempt.number < ATTEMPTS {
+            retry = Some((attempt, end + BACKOFF));
+            ends.idle_since = None;
+            continue;
+        }
+        ends.idle_since = Some(Some(end));
+        if retries || matches!(attempt.did, Some(Step::Reject | Step::TakeFail)) {
+            ends.lost.extend(&attempt.items);
+        } else {
+            ends.delivered.extend(&attempt.items);
+            ends.batches += 1;
+        }
+    }
+    if let Some((_, due)) = retry {
+        assert!(now <= due + TICK, "the retry never came");
+    }
+    ends
+}

@@ -1,0 +1,90 @@
+//! What may happen, in which order.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::STREAMS;
+use crate::common::{HOUR, Step, ms};
+
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    Push(usize),
+    PushKeyed(usize),
+    PushWithPermit,
+    Sink(Step),
+    Advance(u32),
+    Flush,
+    DropFlush,
+    Reserve,
+    DropWaiter(usize),
+    DropPermit,
+    Close,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Script {
+    pub(crate) capacity: usize,
+    pub(crate) batch: Option<usize>,
+    pub(crate) delay: Duration,
+    pub(crate) ops: Vec<Op>,
+    /// Never on a tick, so that it never coincides with the end of an attempt.
+    pub(crate) deadline: Duration,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => Just(Step::Ok),
+        3 => Just(Step::Fail),
+        1 => Just(Step::Panic),
+        1 => Just(Step::Reject),
+        1 => Just(Step::Hang),
+        2 => Just(Step::Slow(ms(20))),
+        1 => Just(Step::Take),
+        1 => Just(Step::TakeFail),
+        1 => Just(Step::DropFirst),
+    ]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        8 => (1_usize..5).prop_map(Op::Push),
+        4 => (1..STREAMS).prop_map(Op::PushKeyed),
+        3 => Just(Op::PushWithPermit),
+        6 => step().prop_map(Op::Sink),
+        6 => (1_u32..16).prop_map(Op::Advance),
+        3 => Just(Op::Flush),
+        1 => Just(Op::DropFlush),
+        4 => Just(Op::Reserve),
+        2 => (0_usize..4).prop_map(Op::DropWaiter),
+        2 => Just(Op::DropPermit),
+    ]
+}
+
+pub(crate) fn script() -> impl Strategy<Value = Script> {
+    let settings = prop_oneof![
+        Just((1, Some(1))),
+        Just((4, Some(3))),
+        Just((8, Some(3))),
+        Just((8, None))
+    ];
+    let delay = prop_oneof![Just(Duration::ZERO), Just(ms(50)), Just(HOUR)];
+    let ops = prop::collection::vec(op(), 1..50);
+    // Closing is one event; where it comes early, the rest of the script runs against it.
+    let closing = prop::option::weighted(0.3, 0_usize..60);
+    (settings, delay, ops, closing, 0_u64..40).prop_map(
+        |(settings, delay, mut ops, closing, tens)| {
+            if let Some(at) = closing {
+                ops.insert(at.min(ops.len()), Op::Close);
+            }
+            let (capacity, batch) = settings;
+            Script {
+                capacity,
+                batch,
+                delay,
+                ops,
+                deadline: ms(tens * 10 + 5),
+            }
+        },
+    )
+}

@@ -1,0 +1,127 @@
+//! The extremes of batching: no delay, tiny batches, unlimited batches.
+
+use std::time::Duration;
+
+use crate::common::{HOUR, Recorder, finish, item, ms, paused, settle};
+use swaplane::{Queue, Retry};
+use tokio::time::Instant;
+
+fn numbers(range: std::ops::Range<usize>) -> Vec<u64> {
+    range.map(|n| n as u64).collect()
+}
+
+/// Zero delay hands an item over at once, without any time passing.
+#[test]
+fn adaptive_does_not_wait() {
+    paused(async || {
+        let sink = Recorder::ok();
+        let queue = Queue::builder()
+            .max_delay(Duration::ZERO)
+            .spawn(sink.clone())
+            .unwrap();
+        let begin = Instant::now();
+        for n in 0..20 {
+            queue.push(item(0, n)).unwrap();
+            settle().await;
+            assert_eq!(sink.delivered().len(), n + 1);
+        }
+        assert_eq!(begin.elapsed(), Duration::ZERO);
+        sink.assert_ordered();
+    });
+}
+
+/// Zero delay: what comes while the sink is busy leaves in one batch when it is free.
+#[test]
+fn adaptive_batches_grow_while_the_sink_is_busy() {
+    paused(async || {
+        let sink = Recorder::held();
+        let queue = Queue::builder()
+            .max_delay(Duration::ZERO)
+            .max_batch_size(64)
+            .attempt_timeout(HOUR)
+            .retry(Retry::never())
+            .spawn(sink.clone())
+            .unwrap();
+        queue.push(0).unwrap();
+        sink.begun(1).await;
+        for n in 1..11 {
+            queue.push(n).unwrap();
+            settle().await;
+        }
+        assert_eq!(sink.sizes(), [1]);
+        sink.release();
+        sink.begun(2).await;
+        assert_eq!(sink.attempts()[1].items, numbers(1..11));
+        sink.hold();
+        queue.push_all(numbers(11..211)).unwrap();
+        settle().await;
+        sink.release();
+        queue.flush().await.unwrap();
+        assert!(sink.sizes().iter().all(|size| *size <= 64));
+        assert_eq!(sink.delivered(), numbers(0..211));
+        finish(queue, &sink).await;
+    });
+}
+
+/// A batch size of two and no delay: nothing is left behind after any number of pushes.
+#[test]
+fn adaptive_with_batches_of_two() {
+    paused(async || {
+        let sink = Recorder::ok();
+        let queue = Queue::builder()
+            .max_delay(Duration::ZERO)
+            .max_batch_size(2)
+            .spawn(sink.clone())
+            .unwrap();
+        let mut pushed = 0;
+        for burst in 1..20 {
+            queue
+                .push_all((0..burst).map(|n| item(0, pushed + n)))
+                .unwrap();
+            pushed += burst;
+            settle().await;
+            assert_eq!(sink.delivered().len(), pushed, "a wake-up was lost");
+        }
+        assert!(sink.sizes().iter().all(|size| *size <= 2));
+        sink.assert_ordered();
+    });
+}
+
+/// Every second push completes a batch of two, whatever the delay.
+#[test]
+fn pairs_leave_despite_an_endless_delay() {
+    paused(async || {
+        let sink = Recorder::ok();
+        let queue = Queue::builder()
+            .max_batch_size(2)
+            .max_delay(HOUR)
+            .spawn(sink.clone())
+            .unwrap();
+        let begin = Instant::now();
+        for pair in 0..50 {
+            queue.push_all(numbers(pair * 2..pair * 2 + 2)).unwrap();
+            settle().await;
+            assert_eq!(sink.sizes(), vec![2; pair + 1]);
+        }
+        assert_eq!(begin.elapsed(), Duration::ZERO);
+    });
+}
+
+/// An unlimited batch takes everything that was there, in one piece.
+#[test]
+fn unlimited_batches_take_everything() {
+    paused(async || {
+        let sink = Recorder::ok();
+        let queue = Queue::builder()
+            .max_batch_size(None)
+            .max_delay(ms(50))
+            .spawn(sink.clone())
+            .unwrap();
+        queue.push_all(numbers(0..40_000)).unwrap();
+        sink.begun(1).await;
+        assert_eq!(sink.attempts()[0].items, numbers(0..40_000));
+        queue.push_all(numbers(40_000..40_010)).unwrap();
+        queue.flush().await.unwrap();
+        assert_eq!(sink.sizes(), [40_000, 10]);
+    });
+}

@@ -1,0 +1,249 @@
+//! C4: one thread, one writer and one key each keep their order, whatever the sink does.
+
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use crate::common::{Recorder, Rng, Step, finish, item, lock, ms, paused, scaled, secs, threaded};
+use swaplane::{Builder, Queue, SinkError};
+
+/// A sink that misbehaves at random, by a fixed seed.
+fn moody(seed: u64) -> Recorder {
+    let mut rng = Rng::new(seed);
+    Recorder::choosing(move || match rng.below(10) {
+        0 | 1 => Step::Fail,
+        2 => Step::Panic,
+        3 => Step::RetryAfter(ms(2)),
+        4 => Step::Slow(ms(1)),
+        5 => Step::DropFirst,
+        _ => Step::Ok,
+    })
+}
+
+fn patient(builder: Builder<Queue<u64>>) -> Builder<Queue<u64>> {
+    builder
+        .attempt_timeout(secs(50))
+        .retry(|_: u32, _: &SinkError| Some(ms(1)))
+}
+
+/// The settings under which order has to hold.
+fn variants() -> impl Iterator<Item = (usize, Option<usize>, Duration)> {
+    [1, 4].into_iter().flat_map(|in_flight| {
+        [
+            (Some(1), ms(1)),
+            (Some(7), Duration::ZERO),
+            (Some(64), ms(1)),
+            (None, Duration::ZERO),
+        ]
+        .map(|(size, delay)| (in_flight, size, delay))
+    })
+}
+
+/// Starts `producers` threads, each running `push(n)` for its producer number, and waits for them.
+fn run(producers: usize, push: impl Fn(usize) + Sync) {
+    thread::scope(|scope| {
+        for producer in 0..producers {
+            let push = &push;
+            scope.spawn(move || push(producer));
+        }
+    });
+}
+
+/// Pushes until accepted: refusals only say that the queue is full.
+fn insist(mut push: impl FnMut() -> Result<(), swaplane::PushError<u64>>) {
+    while let Err(refused) = push() {
+        assert!(refused.is_full());
+        thread::yield_now();
+    }
+}
+
+/// Plays concurrent producers against a moody sink under every variant and checks each stream.
+fn check(label: &'static str, produce: fn(&Queue<u64>, usize)) {
+    for (round, (in_flight, size, delay)) in variants().enumerate() {
+        threaded(2, async move || {
+            let sink = moody(round as u64 + 1);
+            let queue = patient(Queue::builder())
+                .name(label)
+                .max_in_flight(in_flight)
+                .max_batch_size(size)
+                .max_delay(delay)
+                .capacity(1000)
+                .spawn(sink.clone())
+                .unwrap();
+            run(6, |producer| produce(&queue, producer));
+            queue.flush().await.unwrap();
+            sink.assert_ordered();
+            assert!(
+                sink.most_running() <= in_flight,
+                "too many attempts at once"
+            );
+            finish(queue, &sink).await;
+        });
+    }
+}
+
+/// Unkeyed pushes of one thread stay in push order across batches, failures and retries.
+#[test]
+fn threads_keep_their_order() {
+    check("threads", |queue, producer| {
+        for n in 0..scaled(120, 20) {
+            insist(|| queue.push(item(producer, n)));
+        }
+    });
+}
+
+/// Pushes of one writer stay in push order across batches, failures and retries.
+#[test]
+fn writers_keep_their_order() {
+    check("writers", |queue, producer| {
+        let mut writer = queue.writer();
+        for n in 0..scaled(120, 20) {
+            insist(|| writer.push(item(producer, n)));
+        }
+    });
+}
+
+/// `push_all` and single pushes of one thread are one order, also across refusals in the middle.
+#[test]
+fn bulk_and_single_pushes_are_one_order() {
+    check("bulk", |queue, producer| {
+        let mut n = 0;
+        while n < scaled(120, 20) {
+            insist(|| queue.push(item(producer, n)));
+            let mut rest: Vec<_> = (n + 1..n + 10).map(|n| item(producer, n)).collect();
+            while let Err(refused) = queue.push_all(rest) {
+                rest = refused.into_inner();
+                thread::yield_now();
+            }
+            n += 10;
+        }
+    });
+}
+
+/// Permits taken and used by one thread are unkeyed pushes of that thread.
+#[test]
+fn permits_keep_their_order() {
+    check("permits", |queue, producer| {
+        for n in 0..scaled(60, 10) {
+            let permit = queue.reserve_blocking().unwrap();
+            permit.push(item(producer, 2 * n)).unwrap();
+            insist(|| queue.push(item(producer, 2 * n + 1)));
+        }
+    });
+}
+
+/// All pushes of one key keep one order, whichever threads made them.
+#[test]
+fn keys_keep_their_order_across_threads() {
+    const KEYS: usize = 5;
+    for (round, (in_flight, size, delay)) in variants().enumerate() {
+        threaded(2, async move || {
+            let sink = moody(round as u64 + 100);
+            let queue = patient(Queue::builder())
+                .max_in_flight(in_flight)
+                .max_batch_size(size)
+                .max_delay(delay)
+                .capacity(1000)
+                .spawn(sink.clone())
+                .unwrap();
+            // A turn is one push: its holder knows that the last push of the key came before.
+            let turns: Arc<[Mutex<usize>; KEYS]> = Arc::default();
+            run(6, |producer| {
+                let mut rng = Rng::new(producer as u64 + 1);
+                for _ in 0..scaled(120, 20) {
+                    let key = rng.below(KEYS as u64) as usize;
+                    let mut turn = lock(&turns[key]);
+                    insist(|| queue.push_keyed(&key, item(key, *turn)));
+                    *turn += 1;
+                }
+            });
+            queue.flush().await.unwrap();
+            sink.assert_ordered();
+            finish(queue, &sink).await;
+        });
+    }
+}
+
+/// A writer that moves from thread to thread is still one order.
+#[test]
+fn a_writer_may_move() {
+    threaded(2, async || {
+        let sink = moody(7);
+        let queue = patient(Queue::builder())
+            .max_in_flight(4)
+            .max_batch_size(5)
+            .max_delay(Duration::ZERO)
+            .spawn(sink.clone())
+            .unwrap();
+        let mut writer = queue.writer();
+        for n in 0..scaled(200, 10) {
+            writer = thread::spawn(move || {
+                writer.push(item(0, 2 * n)).unwrap();
+                writer.push(item(0, 2 * n + 1)).unwrap();
+                writer
+            })
+            .join()
+            .unwrap();
+        }
+        queue.flush().await.unwrap();
+        sink.assert_ordered();
+    });
+}
+
+/// With one batch in flight nothing else is sent while a batch waits for its retry.
+#[test]
+fn a_retry_holds_back_what_follows() {
+    paused(async || {
+        let sink = Recorder::script([Step::Fail, Step::Panic, Step::RetryAfter(secs(3))]);
+        let queue = Queue::builder()
+            .max_batch_size(10)
+            .retry(|_: u32, _: &SinkError| Some(secs(1)))
+            .spawn(sink.clone())
+            .unwrap();
+        for n in 0..35 {
+            queue.push(item(0, n)).unwrap();
+        }
+        queue.flush().await.unwrap();
+        let batches: Vec<_> = sink
+            .attempts()
+            .iter()
+            .map(|attempt| attempt.batch)
+            .collect();
+        assert_eq!(batches[..4], [batches[0]; 4]);
+        assert_eq!(sink.sizes(), [10, 10, 10, 10, 10, 10, 5]);
+        assert_eq!(sink.most_running(), 1);
+        sink.assert_ordered();
+    });
+}
+
+/// Several workers do work at the same time, and a stuck one does not stop the others.
+#[test]
+fn workers_are_independent() {
+    paused(async || {
+        let sink = Recorder::script([Step::Hang]);
+        let queue = Queue::builder()
+            .max_in_flight(4)
+            .partitions(4)
+            .max_batch_size(1)
+            .max_delay(Duration::ZERO)
+            .attempt_timeout(secs(100))
+            .retry(|_: u32, _: &SinkError| Some(ms(1)))
+            .spawn(sink.clone())
+            .unwrap();
+        for key in 0..64 {
+            queue.push_keyed(&key, item(key, 0)).unwrap();
+            queue.push_keyed(&key, item(key, 1)).unwrap();
+        }
+        crate::common::settle().await;
+        tokio::time::sleep(secs(50)).await;
+        let delivered = sink.delivered().len();
+        assert!(
+            (1..127).contains(&delivered),
+            "{delivered} while one worker is stuck"
+        );
+        queue.flush().await.unwrap();
+        assert_eq!(sink.delivered().len(), 128);
+        sink.assert_ordered();
+        finish(queue, &sink).await;
+    });
+}
