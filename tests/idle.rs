@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{HOUR, ms, secs};
+use common::{HOUR, ms, multi_thread, secs};
 use swaplane::{Queue, SinkError};
 
 /// Processor time of this process so far, in steps of a hundredth of a second.
@@ -85,11 +85,7 @@ async fn waits(
 #[test]
 fn who_can_do_nothing_does_nothing() {
     for target in [Target::Hangs, Target::Fails, Target::Works] {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_time()
-            .build()
-            .unwrap();
+        let runtime = multi_thread(2);
         for delay in [Duration::ZERO, ms(1), HOUR] {
             for workers in [1, 3] {
                 let sizes = [

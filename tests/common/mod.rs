@@ -12,16 +12,19 @@ mod ledger;
 mod recorder;
 mod watch;
 
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard};
+use std::thread;
 use std::time::Duration;
 
-use swaplane::{Queue, ShutdownReport, Stats};
+use swaplane::{Builder, PushError, Queue, ShutdownReport, SinkError, Stats};
 
 pub use keyed::{Keyed, Row, removal, row, rows, sorted, steady_map};
 pub use ledger::{Ledger, Token};
 pub use recorder::{Attempt, Recorder, Step, Why, attempt_of};
 pub use watch::{
-    assert_took, block_on, eventually, paused, poll_once, settle, threaded, watched, within,
+    assert_took, block_on, eventually, multi_thread, one_thread, paused, poll_once, settle,
+    threaded, watched, within,
 };
 
 pub const HOUR: Duration = Duration::from_secs(3600);
@@ -67,6 +70,32 @@ pub const fn producer_of(id: u64) -> usize {
 
 pub const fn sequence_of(id: u64) -> usize {
     (id & 0xffff_ffff) as usize
+}
+
+/// The first items of producer 0, which are plain numbers.
+pub fn numbers(range: Range<usize>) -> Vec<u64> {
+    range.map(|n| item(0, n)).collect()
+}
+
+/// Batches of ten by size or request, a second between attempts, attempts of at most ten seconds.
+pub fn steady_queue<T: Send + 'static>() -> Builder<Queue<T>> {
+    Queue::builder()
+        .max_batch_size(10)
+        .max_delay(HOUR)
+        .attempt_timeout(secs(10))
+        .retry(|_: u32, _: &SinkError| Some(secs(1)))
+}
+
+/// Calls until there is room; no other refusal is expected.
+#[track_caller]
+pub fn insist<R, T>(mut push: impl FnMut() -> Result<R, PushError<T>>) -> R {
+    loop {
+        match push() {
+            Ok(accepted) => return accepted,
+            Err(refused) => assert!(refused.is_full()),
+        }
+        thread::yield_now();
+    }
 }
 
 /// C7: the report accounts for everything that was accepted.

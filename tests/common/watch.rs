@@ -7,6 +7,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
+use tokio::runtime::{Builder as RuntimeBuilder, Runtime};
+
 use super::{ms, secs};
 
 /// Runs `body` on a thread of its own and fails, instead of stalling, if it does not end in time.
@@ -34,7 +36,7 @@ pub fn watched(body: impl FnOnce() + Send + 'static) {
 /// An async test body on one thread with the clock paused: time jumps when all tasks wait.
 pub fn paused(body: impl AsyncFnOnce() + Send + 'static) {
     watched(|| {
-        tokio::runtime::Builder::new_current_thread()
+        RuntimeBuilder::new_current_thread()
             .enable_time()
             .start_paused(true)
             .build()
@@ -46,13 +48,24 @@ pub fn paused(body: impl AsyncFnOnce() + Send + 'static) {
 /// An async test body in real time on `workers` worker threads.
 pub fn threaded(workers: usize, body: impl AsyncFnOnce() + Send + 'static) {
     watched(move || {
-        tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(workers)
-            .enable_time()
-            .build()
-            .unwrap()
-            .block_on(body());
+        multi_thread(workers).block_on(body());
     });
+}
+
+/// A runtime that runs while its `block_on` does, in real time.
+pub fn one_thread() -> Runtime {
+    let mut builder = RuntimeBuilder::new_current_thread();
+    builder.enable_time().build().unwrap()
+}
+
+/// A runtime with worker threads of its own, in real time.
+pub fn multi_thread(workers: usize) -> Runtime {
+    let mut builder = RuntimeBuilder::new_multi_thread();
+    builder
+        .worker_threads(workers)
+        .enable_time()
+        .build()
+        .unwrap()
 }
 
 /// Lets every other task of a current-thread runtime run until none is ready, without moving time.

@@ -9,16 +9,9 @@ use crate::common::{
     HOUR, Ledger, Recorder, Step, Token, assert_adds_up, eventually, finish, item, lock, ms,
     paused, scaled, secs, settle, threaded,
 };
-use swaplane::{Batch, Builder, Queue, SinkError};
+use crate::slow_queue;
+use swaplane::{Batch, Queue};
 use tokio::time::{Instant, sleep};
-
-fn slow_queue<T: Send + 'static>() -> Builder<Queue<T>> {
-    Queue::builder()
-        .max_batch_size(10)
-        .max_delay(HOUR)
-        .attempt_timeout(secs(10))
-        .retry(|_: u32, _: &SinkError| Some(secs(60)))
-}
 
 /// `close` says who closed, once, and may be repeated from any handle.
 #[test]

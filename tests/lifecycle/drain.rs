@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use crate::common::{
-    HOUR, Ledger, Recorder, Step, Token, assert_adds_up, attempt_of, lock, ms, paused, secs,
-    settle, threaded,
+    HOUR, Ledger, Recorder, Step, Token, assert_adds_up, attempt_of, lock, ms, numbers, paused,
+    secs, settle, threaded,
 };
+use crate::slow_queue;
 use swaplane::{Batch, Builder, Handled, Queue, Sink, SinkError};
 use tokio::time::{Instant, sleep};
 
@@ -65,16 +66,9 @@ impl<T: crate::common::Id + Send + 'static> Sink<T> for Drainer {
     }
 }
 
-fn slow_queue<T: Send + 'static>() -> Builder<Queue<T>> {
-    Queue::builder()
-        .max_batch_size(10)
-        .max_delay(HOUR)
-        .attempt_timeout(secs(100))
-        .retry(|_: u32, _: &SinkError| Some(secs(60)))
-}
-
-fn numbers(range: std::ops::Range<u64>) -> Vec<u64> {
-    range.collect()
+/// A queue whose attempts may take longer than any of these tests lets them.
+fn patient_queue<T: Send + 'static>() -> Builder<Queue<T>> {
+    slow_queue().attempt_timeout(secs(100))
 }
 
 /// The hook gets everything in one batch, larger than any other, and nothing is sent.
@@ -83,7 +77,7 @@ fn a_handled_rest_is_done_with() {
     paused(async || {
         for rest in [Rest::Handle, Rest::Take] {
             let sink = Drainer::new(Recorder::held(), rest);
-            let queue = slow_queue()
+            let queue = patient_queue()
                 .max_batch_size(100)
                 .spawn(sink.clone())
                 .unwrap();
@@ -105,7 +99,7 @@ fn a_handled_rest_is_done_with() {
 fn the_rest_is_one_batch_whatever_its_size() {
     paused(async || {
         let sink = Drainer::new(Recorder::script([Step::Hang]), Rest::Handle);
-        let queue = slow_queue()
+        let queue = patient_queue()
             .attempt_timeout(secs(1))
             .spawn(sink.clone())
             .unwrap();
@@ -123,7 +117,7 @@ fn the_rest_is_one_batch_whatever_its_size() {
 fn the_hook_is_for_shutdowns_only() {
     paused(async || {
         let sink = Drainer::new(Recorder::ok(), Rest::Handle);
-        let queue = slow_queue().spawn(sink.clone()).unwrap();
+        let queue = patient_queue().spawn(sink.clone()).unwrap();
         queue.push_all(0..10).unwrap();
         settle().await;
         queue.push_all(10..15).unwrap();
@@ -143,7 +137,7 @@ fn the_hook_is_for_shutdowns_only() {
 fn a_failed_attempt_rejoins_the_rest() {
     paused(async || {
         let sink = Drainer::new(Recorder::script([Step::Ok, Step::Fail]), Rest::Handle);
-        let queue = slow_queue().spawn(sink.clone()).unwrap();
+        let queue = patient_queue().spawn(sink.clone()).unwrap();
         queue.push_all(0..10).unwrap();
         settle().await;
         sink.sender.hold();
@@ -174,7 +168,7 @@ fn a_failed_attempt_rejoins_the_rest() {
 fn a_successful_attempt_is_not_in_the_rest() {
     paused(async || {
         let sink = Drainer::new(Recorder::script([Step::Slow(secs(50))]), Rest::Handle);
-        let queue = slow_queue().spawn(sink.clone()).unwrap();
+        let queue = patient_queue().spawn(sink.clone()).unwrap();
         queue.push_all(0..25).unwrap();
         sink.sender.begun(1).await;
         let report = queue.shutdown(HOUR).await;
@@ -189,7 +183,7 @@ fn a_successful_attempt_is_not_in_the_rest() {
 fn a_batch_in_backoff_is_part_of_the_rest() {
     paused(async || {
         let sink = Drainer::new(Recorder::script([Step::Fail]), Rest::Handle);
-        let queue = slow_queue()
+        let queue = patient_queue()
             .retry(|_: u32, _: &SinkError| Some(10 * HOUR))
             .spawn(sink.clone())
             .unwrap();
@@ -212,7 +206,7 @@ fn a_declined_rest_is_sent_in_batches() {
     paused(async || {
         for rest in [Rest::Decline, Rest::DeclineLate, Rest::Panic] {
             let sink = Drainer::new(Recorder::ok(), rest);
-            let queue = slow_queue().spawn(sink.clone()).unwrap();
+            let queue = patient_queue().spawn(sink.clone()).unwrap();
             queue.push_all(0..9).unwrap();
             settle().await;
             let mut writer = queue.writer();
@@ -238,7 +232,7 @@ fn a_declined_rest_is_sent_in_batches() {
 fn a_hanging_hook_ends_at_the_deadline() {
     paused(async || {
         let sink = Drainer::new(Recorder::ok(), Rest::Hang);
-        let queue = slow_queue()
+        let queue = patient_queue()
             .attempt_timeout(HOUR)
             .spawn(sink.clone())
             .unwrap();
@@ -270,7 +264,7 @@ fn every_item_has_one_end() {
         ] {
             let ledger = Ledger::new(1, 40);
             let sink = Drainer::new(Recorder::script([Step::Ok, Step::Fail]), rest);
-            let queue: Queue<Token> = slow_queue().spawn(sink.clone()).unwrap();
+            let queue: Queue<Token> = patient_queue().spawn(sink.clone()).unwrap();
             for n in 0..40 {
                 let token = ledger.token(0, n);
                 ledger.note(crate::common::item(0, n), queue.push(token).is_ok());
@@ -390,7 +384,7 @@ fn the_rest_has_an_id_of_its_own() {
     }
     paused(async || {
         let sink = Arc::new(Ids::default());
-        let queue = slow_queue().spawn(sink.clone()).unwrap();
+        let queue = patient_queue().spawn(sink.clone()).unwrap();
         queue.push_all(0..25).unwrap();
         let flush = tokio::spawn({
             let queue = queue.clone();

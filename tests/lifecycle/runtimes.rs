@@ -7,8 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::{
-    HOUR, Recorder, Step, assert_adds_up, block_on, eventually, finish, item, ms, poll_once, secs,
-    watched,
+    HOUR, Recorder, Step, assert_adds_up, block_on, eventually, finish, item, ms, multi_thread,
+    one_thread, poll_once, secs, watched,
 };
 use swaplane::{Builder, Queue, SinkError};
 use tokio::runtime::{Builder as RuntimeBuilder, Runtime};
@@ -19,22 +19,6 @@ fn small_queue() -> Builder<Queue<u64>> {
         .max_batch_size(10)
         .max_delay(HOUR)
         .retry(|_: u32, _: &SinkError| Some(ms(1)))
-}
-
-fn multi_thread(workers: usize) -> Runtime {
-    let mut builder = RuntimeBuilder::new_multi_thread();
-    builder
-        .worker_threads(workers)
-        .enable_time()
-        .build()
-        .unwrap()
-}
-
-fn current_thread() -> Runtime {
-    RuntimeBuilder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap()
 }
 
 /// Everything a queue does, awaited: push, reserve, flush with a retry, shutdown.
@@ -56,7 +40,7 @@ fn faulty() -> Recorder {
 #[test]
 fn on_the_current_runtime() {
     watched(|| {
-        for runtime in [current_thread(), multi_thread(1), multi_thread(4)] {
+        for runtime in [one_thread(), multi_thread(1), multi_thread(4)] {
             runtime.block_on(async {
                 let sink = faulty();
                 let queue = small_queue().spawn(sink.clone()).unwrap();
@@ -87,7 +71,7 @@ fn futures_need_no_runtime() {
 fn futures_work_on_other_runtimes() {
     watched(|| {
         let home = multi_thread(1);
-        for guest in [current_thread(), multi_thread(2)] {
+        for guest in [one_thread(), multi_thread(2)] {
             for own_thread in [true, false] {
                 let sink = faulty();
                 let builder = match own_thread {
@@ -108,7 +92,7 @@ fn the_chosen_runtime_outlives_the_current_one() {
         let home = multi_thread(1);
         for own_thread in [true, false] {
             let sink = Recorder::ok();
-            let current = current_thread();
+            let current = one_thread();
             let queue = current.block_on(async {
                 match own_thread {
                     true => small_queue().own_thread(),
@@ -202,7 +186,7 @@ fn blocking_twins_panic_in_async_context() {
             .unwrap()
     }
     watched(|| {
-        for runtime in [current_thread(), multi_thread(1)] {
+        for runtime in [one_thread(), multi_thread(1)] {
             runtime.block_on(async {
                 let sink = Recorder::ok();
                 let queue = small_queue().spawn(sink.clone()).unwrap();
@@ -231,7 +215,7 @@ fn the_runtime_goes_first() {
     watched(|| {
         for (workers, background) in [(0, false), (1, false), (4, false), (1, true)] {
             let runtime = if workers == 0 {
-                current_thread()
+                one_thread()
             } else {
                 multi_thread(workers)
             };

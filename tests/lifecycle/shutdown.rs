@@ -6,24 +6,12 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::{
-    HOUR, Recorder, Step, assert_adds_up, assert_conserved, assert_took, lock, ms, paused,
+    HOUR, Recorder, Step, assert_adds_up, assert_conserved, assert_took, lock, ms, numbers, paused,
     poll_once, scaled, secs, settle, watched,
 };
-use swaplane::{Batch, Builder, Queue, Retry, SinkError};
+use crate::slow_queue;
+use swaplane::{Batch, Queue, Retry};
 use tokio::time::{Instant, sleep};
-
-/// Batches of ten by size or request only, ten seconds an attempt, a minute between attempts.
-fn slow_queue() -> Builder<Queue<u64>> {
-    Queue::builder()
-        .max_batch_size(10)
-        .max_delay(HOUR)
-        .attempt_timeout(secs(10))
-        .retry(|_: u32, _: &SinkError| Some(secs(60)))
-}
-
-fn numbers(range: std::ops::Range<usize>) -> Vec<u64> {
-    range.map(|n| n as u64).collect()
-}
 
 /// A healthy sink gets everything, in order, and the shutdown does not use up its deadline.
 #[test]

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::common::{
     HOUR, Keyed, Recorder, Row, Step, Why, assert_adds_up, assert_conserved, block_on, eventually,
-    lock, ms, paused, poll_once, removal, row, rows, secs, settle, sorted, steady_map, threaded,
-    watched,
+    lock, ms, multi_thread, one_thread, paused, poll_once, removal, row, rows, secs, settle,
+    sorted, steady_map, threaded, watched,
 };
 use swaplane::{Batch, Entry, Handled, Map, Sink, SinkError};
 use tokio::time::{Instant, sleep};
@@ -647,11 +647,7 @@ fn flushing_a_closed_map() {
 fn the_runtime_goes_first() {
     watched(|| {
         for (step, backoff) in [(Step::Hang, ms(1)), (Step::Fail, HOUR)] {
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(1)
-                .enable_time()
-                .build()
-                .unwrap();
+            let runtime = multi_thread(1);
             let sink = Keyed::from(Recorder::new(step));
             let map = steady_map()
                 .read_in_flight()
@@ -689,10 +685,7 @@ fn the_runtime_goes_first() {
 #[test]
 fn the_runtime_goes_and_then_the_handle() {
     watched(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap();
+        let runtime = one_thread();
         let map = steady_map()
             .runtime(runtime.handle().clone())
             .spawn(Keyed::from(Recorder::ok()))

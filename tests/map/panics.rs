@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicI64, AtomicU8, Ordering::SeqCst};
 use std::thread;
 
 use crate::common::{
-    HOUR, Id, Keyed, Recorder, Row, Step, assert_adds_up, assert_conserved, ms, paused, row, secs,
-    settle, sorted, steady_map, watched,
+    HOUR, Id, Keyed, Recorder, Row, Step, assert_adds_up, assert_conserved, ms, one_thread, paused,
+    row, secs, settle, sorted, steady_map, watched,
 };
 use swaplane::{Builder, Change, Entry, Map, Put, SinkError};
 
@@ -556,10 +556,7 @@ fn dropping_a_map_that_is_not_empty() {
     alone("dropping_a_map_that_is_not_empty", || {
         watched(|| {
             for in_flight in [false, true] {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_time()
-                    .build()
-                    .unwrap();
+                let runtime = one_thread();
                 let (sink, alive) = (Keyed::from(Recorder::held()), Alive::default());
                 let map = builder()
                     .max_batch_size(if in_flight { 8 } else { 16 })
@@ -596,10 +593,7 @@ fn dropping_what_is_left_behind() {
     }
     alone("dropping_what_is_left_behind", || {
         watched(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_time()
-                .build()
-                .unwrap();
+            let runtime = one_thread();
             let map = Map::<u64, Bad>::builder()
                 .partitions(1)
                 .max_batch_size(10)

@@ -11,8 +11,16 @@ mod threads;
 
 use std::sync::Mutex;
 
+use common::{lock, paused};
+
 #[global_allocator]
 static ALLOCATOR: counting::Counting = counting::Counting;
 
 /// The counters are the process's, so one test at a time.
 static TURN: Mutex<()> = Mutex::new(());
+
+/// Runs a test body with the clock paused, while no other test of this process runs.
+fn in_turn(body: impl AsyncFnOnce() + Send + 'static) {
+    let _turn = lock(&TURN);
+    paused(body);
+}

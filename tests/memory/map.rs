@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use crate::TURN;
-use crate::common::{lock, ms, paused, secs};
+use crate::common::{ms, secs};
 use crate::counting::LIVE_BYTES;
+use crate::in_turn;
 use swaplane::{Batch, Builder, Entry, Map, SinkError};
 use tokio::time::sleep;
 
@@ -35,8 +35,7 @@ async fn assert_lean(map: &Map<u64, Value>, before: isize) {
 /// A sink so slow that the flusher looks for memory while much is on its way.
 #[test]
 fn after_a_burst() {
-    let _turn = lock(&TURN);
-    paused(async || {
+    in_turn(async || {
         let before = LIVE_BYTES.load(Relaxed);
         let slow = |batch: Batch<Entry<u64, Value>>| async move {
             sleep(ms(100)).await;
@@ -52,8 +51,7 @@ fn after_a_burst() {
 /// One batch of everything, which is through after some attempts.
 #[test]
 fn after_an_outage() {
-    let _turn = lock(&TURN);
-    paused(async || {
+    in_turn(async || {
         let before = LIVE_BYTES.load(Relaxed);
         let attempts = AtomicUsize::new(0);
         let map = builder()
@@ -72,8 +70,7 @@ fn after_an_outage() {
 /// Nothing was ever sent.
 #[test]
 fn after_removals() {
-    let _turn = lock(&TURN);
-    paused(async || {
+    in_turn(async || {
         let before = LIVE_BYTES.load(Relaxed);
         let map = builder()
             .max_batch_size(None)

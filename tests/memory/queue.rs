@@ -3,24 +3,14 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use crate::TURN;
 use crate::counting::{ALLOCATIONS, LIVE_BYTES, OF_THIS_THREAD};
+use crate::in_turn;
 use swaplane::{Batch, Builder, Queue};
 
 type Item = (u64, u64);
 
 fn builder() -> Builder<Queue<Item>> {
     Queue::builder().capacity(1_000_000).max_batch_size(500)
-}
-
-fn on_a_paused_clock(body: impl AsyncFnOnce()) {
-    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap()
-        .block_on(body());
 }
 
 async fn take(batch: Batch<Item>) -> Result<(), swaplane::SinkError> {
@@ -32,7 +22,7 @@ async fn take(batch: Batch<Item>) -> Result<(), swaplane::SinkError> {
 /// the attempt, and what an answer to `flush` takes.
 #[test]
 fn a_steady_load_allocates_nothing_per_push() {
-    on_a_paused_clock(async || {
+    in_turn(async || {
         let queue = builder().spawn_fn(take).unwrap();
         let mut writer = queue.writer();
         let mut allocated = Vec::with_capacity(200);
@@ -58,7 +48,7 @@ fn a_steady_load_allocates_nothing_per_push() {
 /// Design: at most two allocations a batch. (The flush that ends a round costs one more.)
 #[test]
 fn a_batch_costs_at_most_two_allocations() {
-    on_a_paused_clock(async || {
+    in_turn(async || {
         let queue = builder().spawn_fn(take).unwrap();
         let mut writer = queue.writer();
         let round = async |writer: &mut swaplane::Writer<Item>| {
@@ -90,7 +80,7 @@ fn a_batch_costs_at_most_two_allocations() {
 /// After a burst and silence a queue is small again, whichever way the burst came in.
 #[test]
 fn a_burst_gives_its_memory_back() {
-    on_a_paused_clock(async || {
+    in_turn(async || {
         let queue = builder().spawn_fn(take).unwrap();
         let mut writer = queue.writer();
         let mut burst = |items: u64| {
@@ -127,7 +117,7 @@ fn a_burst_gives_its_memory_back() {
 /// memory where it left it.
 #[test]
 fn a_lane_in_use_keeps_what_it_used_in_the_last_second() {
-    on_a_paused_clock(async || {
+    in_turn(async || {
         let queue = builder().spawn_fn(take).unwrap();
         let mut writer = queue.writer();
         let mut round = async |items: u64| {
@@ -162,7 +152,7 @@ fn a_lane_in_use_keeps_what_it_used_in_the_last_second() {
 /// So it is where little is pushed after a burst, but some of it every second.
 #[test]
 fn a_trickle_after_a_burst_does_not_keep_its_memory() {
-    on_a_paused_clock(async || {
+    in_turn(async || {
         let queue = builder().spawn_fn(take).unwrap();
         let mut writer = queue.writer();
         writer.push((0, 0)).unwrap();
@@ -185,7 +175,7 @@ fn a_trickle_after_a_burst_does_not_keep_its_memory() {
 /// What is held costs little more than itself: a million items of 16 bytes in one lane.
 #[test]
 fn held_items_cost_little_more_than_themselves() {
-    on_a_paused_clock(async || {
+    in_turn(async || {
         let queue = Queue::<Item>::builder()
             .capacity(2_000_000)
             .max_batch_size(500)
@@ -207,7 +197,7 @@ fn held_items_cost_little_more_than_themselves() {
 /// Flushes that are given up while the sink hangs leave nothing behind.
 #[test]
 fn flushes_that_are_given_up_cost_nothing() {
-    on_a_paused_clock(async || {
+    in_turn(async || {
         let queue = builder()
             .attempt_timeout(Duration::from_secs(3600))
             .spawn_fn(async |batch| {
@@ -232,7 +222,7 @@ fn flushes_that_are_given_up_cost_nothing() {
 /// A queue that was dropped leaves nothing.
 #[test]
 fn a_dropped_queue_leaves_nothing() {
-    on_a_paused_clock(async || {
+    in_turn(async || {
         let run = async || {
             let queue = builder().spawn_fn(take).unwrap();
             let mut writer = queue.writer();
@@ -259,7 +249,7 @@ fn a_dropped_queue_leaves_nothing() {
 #[test]
 fn large_and_small_batches_in_turn_keep_the_memory_of_few_large_ones() {
     const LARGE: u64 = 100_000;
-    on_a_paused_clock(async || {
+    in_turn(async || {
         let queue = Queue::<Item>::builder()
             .capacity(LARGE as usize)
             .max_batch_size(None)

@@ -1,32 +1,29 @@
-//! A random script of all operations of a map against a plain sequential model of its contract.
+//! A map or a mirror: its entries, versions, batches, retries and flushes.
 //!
-//! The model knows what each call said and what each attempt did. Of the map it assumes only that an
-//! entry leaves for good once: it may be on its way before the sink has it, but not before a batch
-//! left or was asked for; and what is on its way nothing touches.
+//! The model knows what each call said and what each attempt did. Of the map it assumes only that
+//! an entry leaves once. An entry may be on its way before the sink has it, but not before a batch
+//! left or was asked for. Nothing changes an entry that is on its way.
+
 mod model;
 mod script;
 mod world;
 
 use std::hash::{BuildHasherDefault, DefaultHasher};
-use std::time::Duration;
 
-use crate::common::{Keyed, Recorder, ms, paused};
 use proptest::prelude::*;
-use proptest::test_runner::FileFailurePersistence;
-use script::{Script, script};
-use swaplane::{Map, SinkError};
-use world::{Face, World};
+use swaplane::Map;
 
-const TICK: Duration = ms(10);
-const TIMEOUT: Duration = ms(100);
-const BACKOFF: Duration = ms(30);
-const ATTEMPTS: u32 = 3;
+use self::script::{Script, script};
+use self::world::MapWorld;
+use crate::common::{Keyed, Recorder, paused};
+use crate::{TIMEOUT, config, play, retry};
+
 const KEYS: u64 = 5;
 
 /// Hashes the same in every run, so that a script that fails does so again.
 type Fixed = BuildHasherDefault<DefaultHasher>;
 
-fn play(script: Script) {
+fn run(script: Script) {
     paused(async move || {
         let sink = Keyed::from(Recorder::ok());
         let mut builder = Map::<u64, u64>::builder()
@@ -39,40 +36,26 @@ fn play(script: Script) {
             .shards(2)
             .remember_versions(if script.remembers { KEYS as usize } else { 0 })
             .attempt_timeout(TIMEOUT)
-            .retry(|attempt: u32, _: &SinkError| (attempt < ATTEMPTS).then_some(BACKOFF));
+            .retry(retry());
         if script.reads {
             builder = builder.read_in_flight();
         }
         if script.mirror {
             let mirror = builder.spawn_mirror(sink.clone()).unwrap();
-            run(&script, &mirror, &sink).await;
+            play(MapWorld::new(&script, &mirror, &sink), &script.ops).await;
         } else {
             let map = builder.spawn(sink.clone()).unwrap();
-            run(&script, &map, &sink).await;
+            play(MapWorld::new(&script, &map, &sink), &script.ops).await;
         }
     });
 }
 
-async fn run<F: Face>(script: &Script, map: &F, sink: &Keyed) {
-    let mut world = World::new(script, map, sink);
-    for op in &script.ops {
-        world.apply(op).await;
-        world.check().await;
-    }
-    world.end().await;
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: if cfg!(miri) { 2 } else { ProptestConfig::default().cases },
-        failure_persistence: (!cfg!(miri))
-            .then(|| Box::new(FileFailurePersistence::WithSource("regressions")) as _),
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(config())]
 
     /// M1 to M4 and C1 to C9 hold after every step of any script.
     #[test]
     fn the_map_does_what_the_model_says(script in script()) {
-        play(script);
+        run(script);
     }
 }

@@ -1,28 +1,24 @@
-//! A random script against a plain sequential model, on one thread with the clock paused.
+//! A queue: its order, batches, retries, flushes, waiters and permits.
 //!
-//! The model knows the settings, what each push said and what each attempt did; from that it says
-//! what must have ended how and when, who waits, and what may not be waiting any more.
+//! The model knows the settings, what each push said and what each attempt did. From that it tells
+//! which outcome every item must have and when, who waits, and what may not be waiting any more.
+
 mod replay;
 mod script;
 mod world;
 
-use std::time::Duration;
-
-use crate::common::{Recorder, ms, paused};
 use proptest::prelude::*;
-use proptest::test_runner::FileFailurePersistence;
-use script::{Script, script};
-use swaplane::{Queue, SinkError};
-use world::World;
+use swaplane::Queue;
 
-const TICK: Duration = ms(10);
-const TIMEOUT: Duration = ms(100);
-const BACKOFF: Duration = ms(30);
-const ATTEMPTS: u32 = 3;
+use self::script::{Script, script};
+use self::world::QueueWorld;
+use crate::common::{Recorder, paused};
+use crate::{TIMEOUT, config, play, retry};
+
 /// Stream 0 is the thread's, the others are keys.
 const STREAMS: usize = 3;
 
-fn play(script: Script) {
+fn run(script: Script) {
     paused(async move || {
         let sink = Recorder::ok();
         let queue = Queue::builder()
@@ -31,29 +27,19 @@ fn play(script: Script) {
             .max_delay(script.delay)
             .partitions(2)
             .attempt_timeout(TIMEOUT)
-            .retry(|attempt: u32, _: &SinkError| (attempt < ATTEMPTS).then_some(BACKOFF))
+            .retry(retry())
             .spawn(sink.clone())
             .unwrap();
-        let mut world = World::new(&script, &queue, &sink);
-        for op in &script.ops {
-            world.apply(op).await;
-            world.check().await;
-        }
-        world.end().await;
+        play(QueueWorld::new(&script, &queue, &sink), &script.ops).await;
     });
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: if cfg!(miri) { 2 } else { ProptestConfig::default().cases },
-        failure_persistence: (!cfg!(miri))
-            .then(|| Box::new(FileFailurePersistence::WithSource("regressions")) as _),
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(config())]
 
     /// C1 to C7 and C9 hold after every step of any script.
     #[test]
     fn the_queue_does_what_the_model_says(script in script()) {
-        play(script);
+        run(script);
     }
 }

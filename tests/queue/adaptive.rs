@@ -2,13 +2,9 @@
 
 use std::time::Duration;
 
-use crate::common::{HOUR, Recorder, finish, item, ms, paused, settle};
+use crate::common::{HOUR, Recorder, finish, item, ms, numbers, paused, settle};
 use swaplane::{Queue, Retry};
 use tokio::time::Instant;
-
-fn numbers(range: std::ops::Range<usize>) -> Vec<u64> {
-    range.map(|n| n as u64).collect()
-}
 
 /// Zero delay hands an item over at once, without any time passing.
 #[test]

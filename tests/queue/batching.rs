@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::{
-    HOUR, Recorder, Step, Why, assert_took, finish, item, ms, paused, settle, threaded,
+    HOUR, Recorder, Step, Why, assert_took, finish, item, ms, numbers, paused, settle, threaded,
 };
 use swaplane::{Builder, Queue, Retry};
 use tokio::time::{Instant, advance, sleep};
@@ -16,10 +16,6 @@ fn by_size(size: usize) -> Builder<Queue<u64>> {
         .max_delay(HOUR)
         .attempt_timeout(10 * HOUR)
         .retry(Retry::never())
-}
-
-fn numbers(range: std::ops::Range<usize>) -> Vec<u64> {
-    range.map(|n| n as u64).collect()
 }
 
 /// Full batches leave at once, exactly full and in order; the remainder waits for its delay.

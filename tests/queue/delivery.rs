@@ -5,24 +5,11 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 use crate::common::{
-    Attempt, HOUR, Recorder, Step, assert_took, eventually, finish, item, lock, ms, paused, secs,
-    threaded,
+    Attempt, HOUR, Recorder, Step, assert_took, eventually, finish, lock, ms, numbers, paused,
+    secs, steady_queue, threaded,
 };
-use swaplane::{Batch, Builder, Queue, SinkError};
+use swaplane::{Batch, Queue, SinkError};
 use tokio::time::sleep;
-
-/// Batches of ten by size or request, a second between attempts, attempts of at most ten seconds.
-fn steady() -> Builder<Queue<u64>> {
-    Queue::builder()
-        .max_batch_size(10)
-        .max_delay(HOUR)
-        .attempt_timeout(secs(10))
-        .retry(|_: u32, _: &SinkError| Some(secs(1)))
-}
-
-fn ten() -> Vec<u64> {
-    (0..10).map(|n| item(0, n)).collect()
-}
 
 /// Checks that these are attempts 1, 2, … of one and the same batch of ten.
 #[track_caller]
@@ -34,7 +21,7 @@ fn assert_one_batch(attempts: &[Attempt]) {
             index + 1,
             "attempts are counted from one"
         );
-        assert_eq!(attempt.items, ten(), "the items changed");
+        assert_eq!(attempt.items, numbers(0..10), "the items changed");
     }
 }
 
@@ -43,8 +30,8 @@ fn assert_one_batch(attempts: &[Attempt]) {
 fn a_hanging_attempt_ends_at_its_timeout() {
     paused(async || {
         let sink = Recorder::script([Step::Hang, Step::Hang]);
-        let queue = steady().spawn(sink.clone()).unwrap();
-        queue.push_all(ten()).unwrap();
+        let queue = steady_queue().spawn(sink.clone()).unwrap();
+        queue.push_all(numbers(0..10)).unwrap();
         queue.flush().await.unwrap();
         let attempts = sink.attempts();
         assert_one_batch(&attempts);
@@ -61,8 +48,8 @@ fn a_hanging_attempt_ends_at_its_timeout() {
 fn a_slow_attempt_within_its_timeout_is_fine() {
     paused(async || {
         let sink = Recorder::new(Step::Slow(ms(9_900)));
-        let queue = steady().spawn(sink.clone()).unwrap();
-        queue.push_all(ten()).unwrap();
+        let queue = steady_queue().spawn(sink.clone()).unwrap();
+        queue.push_all(numbers(0..10)).unwrap();
         queue.flush().await.unwrap();
         assert_eq!(sink.count(), 1);
         finish(queue, &sink).await;
@@ -75,7 +62,7 @@ fn dropping_the_batch_early_decides_nothing() {
     paused(async || {
         let tried = Arc::new(AtomicUsize::new(0));
         let counter = tried.clone();
-        let queue = steady()
+        let queue = steady_queue()
             .spawn_fn(move |batch| {
                 let number = counter.fetch_add(1, SeqCst) + 1;
                 assert_eq!((batch.attempt() as usize, batch.len()), (number, 10));
@@ -90,7 +77,7 @@ fn dropping_the_batch_early_decides_nothing() {
                 }
             })
             .unwrap();
-        queue.push_all(ten()).unwrap();
+        queue.push_all(numbers(0..10)).unwrap();
         queue.flush().await.unwrap();
         assert_eq!(tried.load(SeqCst), 3);
         assert!(queue.shutdown(HOUR).await.is_complete());
@@ -102,8 +89,8 @@ fn dropping_the_batch_early_decides_nothing() {
 fn taken_items_are_delivered_by_ok() {
     paused(async || {
         let sink = Recorder::script([Step::Take]);
-        let queue = steady().spawn(sink.clone()).unwrap();
-        queue.push_all(ten()).unwrap();
+        let queue = steady_queue().spawn(sink.clone()).unwrap();
+        queue.push_all(numbers(0..10)).unwrap();
         queue.flush().await.unwrap();
         assert_eq!(sink.count(), 1);
         finish(queue, &sink).await;
@@ -117,11 +104,11 @@ fn taken_items_are_lost_by_failure() {
         for how in 0..3 {
             let tried = Arc::new(AtomicUsize::new(0));
             let counter = tried.clone();
-            let queue = steady()
+            let queue = steady_queue()
                 .spawn_fn(move |batch| {
                     counter.fetch_add(1, SeqCst);
                     async move {
-                        assert_eq!(batch.into_vec(), ten());
+                        assert_eq!(batch.into_vec(), numbers(0..10));
                         match how {
                             0 => Err("scripted".into()),
                             1 => std::panic::resume_unwind(Box::new("scripted")),
@@ -130,7 +117,7 @@ fn taken_items_are_lost_by_failure() {
                     }
                 })
                 .unwrap();
-            queue.push_all(ten()).unwrap();
+            queue.push_all(numbers(0..10)).unwrap();
             let error = queue.flush().await.unwrap_err();
             assert_eq!((error.lost, error.returned, error.held), (10, 0, 0));
             assert_eq!(error.undelivered(), 10);
@@ -149,7 +136,7 @@ fn a_retry_waits_until_the_batch_is_home() {
         let log = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::new(AtomicBool::new(false));
         let (seen, keeper) = (log.clone(), kept.clone());
-        let queue = steady()
+        let queue = steady_queue()
             .spawn_fn(move |batch: Batch<u64>| {
                 assert!(
                     !keeper.load(SeqCst),
@@ -171,7 +158,7 @@ fn a_retry_waits_until_the_batch_is_home() {
                 }
             })
             .unwrap();
-        queue.push_all(ten()).unwrap();
+        queue.push_all(numbers(0..10)).unwrap();
         queue.flush().await.unwrap();
         let log = lock(&log);
         assert_eq!(log.len(), 2);
@@ -213,7 +200,7 @@ fn a_retry_waits_until_the_attempt_has_ended() {
                 }
             })
             .unwrap();
-        queue.push_all(ten()).unwrap();
+        queue.push_all(numbers(0..10)).unwrap();
         queue.flush().await.unwrap();
         assert_eq!(tried.load(SeqCst), 2);
         eventually("all attempts end", || running.load(SeqCst) == 0);
@@ -237,16 +224,20 @@ fn an_overlong_blocking_attempt_never_overlaps_its_retry() {
             .retry(|_: u32, _: &SinkError| Some(ms(1)))
             .spawn_blocking_fn(move |rows: &[u64]| {
                 assert_eq!(inside.fetch_add(1, SeqCst), 0, "two attempts at once");
-                assert_eq!(rows, ten());
+                assert_eq!(rows, numbers(0..10));
                 if counter.fetch_add(1, SeqCst) == 0 {
                     lock(&first_may_finish).recv().unwrap();
-                    assert_eq!(rows, ten(), "the rows changed under a late attempt");
+                    assert_eq!(
+                        rows,
+                        numbers(0..10),
+                        "the rows changed under a late attempt"
+                    );
                 }
                 inside.fetch_sub(1, SeqCst);
                 Ok(())
             })
             .unwrap();
-        queue.push_all(ten()).unwrap();
+        queue.push_all(numbers(0..10)).unwrap();
         eventually("the first attempt begins", || tried.load(SeqCst) == 1);
         thread::sleep(ms(200));
         assert_eq!(

@@ -7,19 +7,15 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::{
-    HOUR, Recorder, Rng, Step, block_on, finish, item, ms, paused, poll_once, scaled, secs, settle,
-    threaded, watched,
+    HOUR, Recorder, Rng, Step, block_on, finish, item, ms, one_thread, paused, poll_once, scaled,
+    secs, settle, steady_queue, threaded, watched,
 };
 use swaplane::{Builder, Queue, Retry, SinkError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 fn slow_queue() -> Builder<Queue<u64>> {
-    Queue::builder()
-        .max_batch_size(10)
-        .max_delay(HOUR)
-        .attempt_timeout(10 * HOUR)
-        .retry(|_: u32, _: &SinkError| Some(secs(1)))
+    steady_queue().attempt_timeout(10 * HOUR)
 }
 
 /// A flush of an empty queue ends at once, with nothing sent.
@@ -303,10 +299,7 @@ fn a_flush_at_the_end_of_the_shutdown() {
 #[test]
 fn a_flush_that_looks_after_the_shutdown() {
     watched(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap();
+        let runtime = one_thread();
         let inside = runtime.enter();
         let queue = slow_queue().spawn(Recorder::ok()).unwrap();
         drop(inside);

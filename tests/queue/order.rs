@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::common::{Recorder, Rng, Step, finish, item, lock, ms, paused, scaled, secs, threaded};
+use crate::common::{
+    Recorder, Rng, Step, finish, insist, item, lock, ms, paused, scaled, secs, threaded,
+};
 use swaplane::{Builder, Queue, SinkError};
 
 /// A sink that misbehaves at random, by a fixed seed.
@@ -47,14 +49,6 @@ fn run(producers: usize, push: impl Fn(usize) + Sync) {
             scope.spawn(move || push(producer));
         }
     });
-}
-
-/// Pushes until accepted: refusals only say that the queue is full.
-fn insist(mut push: impl FnMut() -> Result<(), swaplane::PushError<u64>>) {
-    while let Err(refused) = push() {
-        assert!(refused.is_full());
-        thread::yield_now();
-    }
 }
 
 /// Plays concurrent producers against a moody sink under every variant and checks each stream.

@@ -5,23 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 use crate::common::{
-    HOUR, Recorder, Step, assert_adds_up, assert_conserved, finish, item, lock, ms, paused, secs,
-    settle, threaded,
+    HOUR, Recorder, Step, assert_adds_up, assert_conserved, finish, item, lock, ms, numbers,
+    paused, secs, settle, steady_queue, threaded,
 };
-use swaplane::{Batch, Builder, Queue, Sink, SinkError};
-
-/// Batches of ten by size or request, a second between attempts, attempts of at most ten seconds.
-fn steady() -> Builder<Queue<u64>> {
-    Queue::builder()
-        .max_batch_size(10)
-        .max_delay(HOUR)
-        .attempt_timeout(secs(10))
-        .retry(|_: u32, _: &SinkError| Some(secs(1)))
-}
-
-fn ten() -> Vec<u64> {
-    (0..10).map(|n| item(0, n)).collect()
-}
+use swaplane::{Batch, Queue, Sink, SinkError};
 
 /// C8: a panic is a failed attempt, whether in the future or before there is one.
 #[test]
@@ -37,10 +24,10 @@ fn panics_are_failed_attempts() {
     }
     paused(async || {
         let sink = Recorder::script([Step::Panic, Step::Panic]);
-        let queue = steady()
+        let queue = steady_queue()
             .spawn(Early(AtomicUsize::new(0), sink.clone()))
             .unwrap();
-        queue.push_all(ten()).unwrap();
+        queue.push_all(numbers(0..10)).unwrap();
         queue.flush().await.unwrap();
         let numbers: Vec<_> = sink
             .attempts()
@@ -58,17 +45,17 @@ fn panics_are_failed_attempts() {
 fn a_sink_that_always_panics_loses_only_its_batches() {
     paused(async || {
         let sink = Recorder::new(Step::Panic);
-        let queue = steady()
+        let queue = steady_queue()
             .retry(|attempt: u32, _: &SinkError| (attempt < 3).then_some(secs(1)))
             .spawn(sink.clone())
             .unwrap();
-        queue.push_all(ten()).unwrap();
+        queue.push_all(numbers(0..10)).unwrap();
         assert_eq!(queue.flush().await.unwrap_err().lost, 10);
         assert_eq!(sink.count(), 3);
         sink.otherwise(Step::Ok);
-        queue.push_all(ten()).unwrap();
+        queue.push_all(numbers(0..10)).unwrap();
         queue.flush().await.ok();
-        assert_eq!(sink.delivered(), ten());
+        assert_eq!(sink.delivered(), numbers(0..10));
         let report = queue.shutdown(HOUR).await;
         assert_adds_up(&report);
         assert_eq!((report.delivered, report.lost), (10, 10));
@@ -87,7 +74,7 @@ fn a_panic_in_the_drop_of_a_cancelled_attempt() {
     paused(async || {
         let tried = Arc::new(AtomicUsize::new(0));
         let counter = tried.clone();
-        let queue = steady()
+        let queue = steady_queue()
             .spawn_fn(move |batch| {
                 let first = counter.fetch_add(1, SeqCst) == 0;
                 async move {
@@ -100,7 +87,7 @@ fn a_panic_in_the_drop_of_a_cancelled_attempt() {
                 }
             })
             .unwrap();
-        queue.push_all(ten()).unwrap();
+        queue.push_all(numbers(0..10)).unwrap();
         queue.flush().await.unwrap();
         assert_eq!(tried.load(SeqCst), 2);
     });
@@ -112,10 +99,10 @@ fn panics_in_blocking_closures_are_failed_attempts() {
     threaded(1, async || {
         let tried = Arc::new(AtomicUsize::new(0));
         let counter = tried.clone();
-        let queue = steady()
+        let queue = steady_queue()
             .retry(|_: u32, _: &SinkError| Some(ms(1)))
             .spawn_blocking_fn(move |rows: &[u64]| {
-                assert_eq!(rows, ten());
+                assert_eq!(rows, numbers(0..10));
                 match counter.fetch_add(1, SeqCst) {
                     0 => std::panic::resume_unwind(Box::new("scripted")),
                     1 => Err("scripted".into()),
@@ -123,7 +110,7 @@ fn panics_in_blocking_closures_are_failed_attempts() {
                 }
             })
             .unwrap();
-        queue.push_all(ten()).unwrap();
+        queue.push_all(numbers(0..10)).unwrap();
         queue.flush().await.unwrap();
         assert_eq!(tried.load(SeqCst), 3);
         assert!(queue.shutdown(secs(30)).await.is_complete());
@@ -149,7 +136,7 @@ fn errors_that_panic() {
     for step in [Step::Fail, Step::Panic] {
         paused(async move || {
             let _all_is_shown = tracing::subscriber::set_default(Shows);
-            let queue = steady()
+            let queue = steady_queue()
                 .retry(|attempt: u32, _: &SinkError| (attempt < 3).then_some(secs(1)))
                 .spawn_fn(move |batch| async move {
                     match step {
@@ -159,9 +146,9 @@ fn errors_that_panic() {
                     }
                 })
                 .unwrap();
-            queue.push_all(ten()).unwrap();
+            queue.push_all(numbers(0..10)).unwrap();
             queue.flush().await.unwrap();
-            queue.push_all((10..20).map(|n| item(0, n))).unwrap();
+            queue.push_all(numbers(10..20)).unwrap();
             assert_eq!(queue.flush().await.unwrap_err().lost, 10);
             assert_eq!(queue.stats().attempts, 5);
             let report = queue.shutdown(HOUR).await;
@@ -203,13 +190,13 @@ impl tracing::Subscriber for Shows {
 fn a_panicking_retry_closure_stops_nothing() {
     paused(async || {
         let sink = Recorder::script([Step::Fail]);
-        let queue = steady()
+        let queue = steady_queue()
             .retry(|_: u32, _: &SinkError| std::panic::resume_unwind(Box::new("policy")))
             .spawn(sink.clone())
             .unwrap();
-        queue.push_all(ten()).unwrap();
+        queue.push_all(numbers(0..10)).unwrap();
         let _ = queue.flush().await;
-        queue.push_all((10..20).map(|n| item(0, n))).unwrap();
+        queue.push_all(numbers(10..20)).unwrap();
         let _ = queue.flush().await;
         assert_conserved(&queue.stats());
         assert!(queue.is_empty());

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::common::{HOUR, lock, ms, paused, settle};
+use crate::common::{HOUR, lock, ms, one_thread, paused, settle};
 use swaplane::{Batch, Builder, Queue, Retry, SinkError};
 
 /// Batch id, attempt, first item.
@@ -59,11 +59,6 @@ fn one_by_one() -> Builder<Queue<usize>> {
         .max_batch_size(1)
         .capacity(1000)
         .max_delay(HOUR)
-}
-
-fn one_thread() -> tokio::runtime::Runtime {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.enable_time().build().unwrap()
 }
 
 #[test]

@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use crate::Done;
 use crate::common::{
-    Keyed, Recorder, Rng, Row, Step, assert_adds_up, assert_conserved, lock, ms, scaled, secs,
-    watched, within,
+    Keyed, Recorder, Rng, Row, Step, assert_adds_up, assert_conserved, insist, lock, ms, scaled,
+    secs, watched, within,
 };
-use swaplane::{Builder, Map, PushError, Put, RefusalReason, SinkError};
+use swaplane::{Builder, Map, Put, RefusalReason, SinkError};
 
 const THREADS: usize = 6;
 
@@ -60,12 +61,6 @@ fn run(
     look: impl Fn() + Sync,
     seed: u64,
 ) {
-    struct Done<'a>(&'a AtomicBool);
-    impl Drop for Done<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, SeqCst);
-        }
-    }
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let _done = Done(&done);
@@ -88,17 +83,6 @@ fn run(
             worker.join().unwrap();
         }
     });
-}
-
-/// Tries until there is room.
-fn insist<R>(mut update: impl FnMut() -> Result<R, PushError<(u64, u64)>>) -> R {
-    loop {
-        match update() {
-            Ok(done) => return done,
-            Err(refused) => assert!(refused.is_full()),
-        }
-        thread::yield_now();
-    }
 }
 
 /// The account at the end, and that the sink has seen the updates that the stats know of.

@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
+use crate::Done;
 use crate::common::{
-    Ledger, Recorder, Rng, Step, Token, assert_conserved, item, ms, scaled, secs, watched,
+    Ledger, Recorder, Rng, Step, Token, assert_conserved, item, ms, multi_thread, scaled, secs,
+    watched,
 };
 use swaplane::{Batch, Builder, PushError, Queue, Sink, SinkError};
 use tokio::runtime::Runtime;
@@ -45,20 +47,6 @@ impl Sink<Token> for Gauge {
         self.inside.fetch_sub(items, SeqCst);
         Ok(())
     }
-}
-
-/// Sets its flag when it goes, also in a panic, so that nobody loops for ever.
-struct Done<'a>(&'a AtomicBool);
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, SeqCst);
-    }
-}
-
-fn runtime() -> Runtime {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(2).enable_time().build().unwrap()
 }
 
 fn builder_on(runtime: &Runtime) -> Builder<Queue<Token>> {
@@ -272,7 +260,7 @@ const FAULTS: &[Step] = &[
 fn a_faulty_sink_delivers_everything() {
     for (seed, in_flight) in [(1, 1), (2, 4)] {
         watched(move || {
-            let runtime = runtime();
+            let runtime = multi_thread(2);
             let builder = builder_on(&runtime).max_in_flight(in_flight);
             let outcome = run(builder, mood(seed, FAULTS), End::Quiet, false);
             assert_eq!((outcome.lost, outcome.returned), (0, 0));
@@ -307,7 +295,7 @@ fn a_lossy_sink_is_accounted_for() {
     ];
     for (seed, in_flight) in [(5, 1), (6, 4)] {
         watched(move || {
-            let runtime = runtime();
+            let runtime = multi_thread(2);
             let builder = builder_on(&runtime).max_in_flight(in_flight).retry(
                 |attempt: u32, _: &SinkError| (attempt < 3).then_some(Duration::from_micros(200)),
             );
@@ -323,7 +311,7 @@ fn a_lossy_sink_is_accounted_for() {
 fn a_hanging_sink_delivers_everything() {
     for (seed, in_flight) in [(7, 1), (8, 4)] {
         watched(move || {
-            let runtime = runtime();
+            let runtime = multi_thread(2);
             let mut hangs = 3;
             let mut others = mood(seed, FAULTS);
             let mut rng = Rng::new(seed + 100);
@@ -348,7 +336,7 @@ fn a_hanging_sink_delivers_everything() {
 fn close_races_the_pushes() {
     for seed in 9..12 {
         watched(move || {
-            let runtime = runtime();
+            let runtime = multi_thread(2);
             let outcome = run(
                 builder_on(&runtime).max_in_flight(3),
                 mood(seed, FAULTS),
@@ -366,7 +354,7 @@ fn shutdown_in_mid_stream() {
     const ASYNCHRONOUS: &[Step] = &[Step::Fail, Step::Panic, Step::Slow(ms(1)), Step::DropFirst];
     for (seed, in_flight) in [(12, 1), (13, 4), (14, 2)] {
         watched(move || {
-            let runtime = runtime();
+            let runtime = multi_thread(2);
             let builder = builder_on(&runtime).max_in_flight(in_flight);
             let outcome = run(builder, mood(seed, ASYNCHRONOUS), End::Stuck, false);
             assert_eq!(outcome.lost, 0);

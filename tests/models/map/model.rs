@@ -1,12 +1,12 @@
 //! What is known of each entry, from what the calls said and from what the sink saw.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
+use super::KEYS;
 use super::script::Script;
-use super::{ATTEMPTS, BACKOFF, KEYS, TICK, TIMEOUT};
-use crate::common::{Attempt, Keyed, Row, Step, removal};
+use crate::attempts::{Fate, fate_of};
+use crate::common::{Attempt, Keyed, Row, removal};
+use crate::{BACKOFF, TICK};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -54,13 +54,6 @@ struct Open {
     attempt: u32,
     fate: Fate,
     at: Instant,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Fate {
-    Delivered,
-    Lost,
-    Retry,
 }
 
 /// Every entry there ever was, in the order in which they were begun.
@@ -196,7 +189,7 @@ impl Model {
                 }
                 None => self.first(attempt, sink.batch(attempt.batch)),
             }
-            self.open.push(lead(attempt));
+            self.open.push(open(attempt));
             self.attempts += 1;
         }
         self.settle(now);
@@ -254,22 +247,12 @@ impl Model {
     }
 }
 
-fn lead(attempt: &Attempt) -> Open {
-    let step = attempt.did.expect("nothing is held here");
-    let took = match step {
-        Step::Hang => TIMEOUT,
-        Step::Slow(time) => time,
-        _ => Duration::ZERO,
-    };
-    let fate = match step {
-        Step::Fail | Step::Panic | Step::Hang if attempt.number < ATTEMPTS => Fate::Retry,
-        Step::Fail | Step::Panic | Step::Hang | Step::Reject | Step::TakeFail => Fate::Lost,
-        _ => Fate::Delivered,
-    };
+fn open(attempt: &Attempt) -> Open {
+    let (fate, at) = fate_of(attempt);
     Open {
         id: attempt.batch,
         attempt: attempt.number,
         fate,
-        at: attempt.at + took,
+        at,
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::KEYS;
-use crate::common::{HOUR, Step, ms};
+use crate::common::Step;
+use crate::script::{closing, deadline, delay, step};
 
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
@@ -30,22 +31,7 @@ pub(crate) struct Script {
     pub(crate) remembers: bool,
     pub(crate) reads: bool,
     pub(crate) ops: Vec<Op>,
-    /// Never on a tick, so that it never coincides with the end of an attempt.
     pub(crate) deadline: Duration,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        3 => Just(Step::Ok),
-        3 => Just(Step::Fail),
-        1 => Just(Step::Panic),
-        1 => Just(Step::Reject),
-        1 => Just(Step::Hang),
-        3 => Just(Step::Slow(ms(20))),
-        1 => Just(Step::Take),
-        1 => Just(Step::TakeFail),
-        1 => Just(Step::DropFirst),
-    ]
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -71,16 +57,11 @@ pub(crate) fn script() -> impl Strategy<Value = Script> {
         Just((40, Some(30))),
         Just((8, None)),
     ];
-    let delay = prop_oneof![Just(Duration::ZERO), Just(ms(50)), Just(HOUR)];
     let ops = prop::collection::vec(op(), 1..60);
-    // Closing is one event; where it comes early, the rest of the script runs against it.
-    let closing = prop::option::weighted(0.2, 0_usize..70);
+    let closes = prop::option::weighted(0.2, 0_usize..70);
     let flags = (any::<bool>(), any::<bool>(), any::<bool>());
-    (sizes, delay, 1_usize..3, flags, ops, closing, 0_u64..40).prop_map(
-        |(sizes, delay, in_flight, flags, mut ops, closing, tens)| {
-            if let Some(at) = closing {
-                ops.insert(at.min(ops.len()), Op::Close);
-            }
+    (sizes, delay(), 1_usize..3, flags, ops, closes, deadline()).prop_map(
+        |(sizes, delay, in_flight, flags, ops, closes, deadline)| {
             let (capacity, batch) = sizes;
             let (mirror, remembers, reads) = flags;
             Script {
@@ -91,8 +72,8 @@ pub(crate) fn script() -> impl Strategy<Value = Script> {
                 in_flight,
                 remembers,
                 reads,
-                ops,
-                deadline: ms(tens * 10 + 5),
+                ops: closing(ops, closes, Op::Close),
+                deadline,
             }
         },
     )

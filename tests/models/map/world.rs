@@ -1,21 +1,20 @@
 //! The map under test next to all that the model knows about it.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::task::Poll;
 
 use swaplane::{Change, Entry, FlushError, Map, MapItem, Mirror, PushError, Put, RefusalReason};
-use tokio::time::{Instant, advance};
+use tokio::time::Instant;
 
 use super::model::{Model, Place};
 use super::script::{Op, Script};
-use super::{Fixed, KEYS, TICK};
+use super::{Fixed, KEYS};
 use crate::common::{
     Keyed, Row, assert_adds_up, assert_conserved, ms, poll_once, removal, row, rows, settle,
 };
+use crate::{FlushFuture, TICK, World};
 
 /// A map or a mirror.
-pub(crate) trait Face {
+pub(crate) trait Handle {
     type Item: MapItem<u64, u64>;
     const MIRROR: bool;
     fn map(&self) -> &Map<u64, u64, Fixed, Self::Item>;
@@ -23,7 +22,7 @@ pub(crate) trait Face {
     fn rows(items: &[Self::Item]) -> Vec<Row>;
 }
 
-impl Face for Map<u64, u64, Fixed> {
+impl Handle for Map<u64, u64, Fixed> {
     type Item = Entry<u64, u64>;
     const MIRROR: bool = false;
 
@@ -40,7 +39,7 @@ impl Face for Map<u64, u64, Fixed> {
     }
 }
 
-impl Face for Mirror<u64, u64, Fixed> {
+impl Handle for Mirror<u64, u64, Fixed> {
     type Item = Change<u64, u64>;
     const MIRROR: bool = true;
 
@@ -59,13 +58,13 @@ impl Face for Mirror<u64, u64, Fixed> {
 
 /// A flush under way, with the entries that it covers and how many were lost before.
 struct Flush<'a> {
-    future: Pin<Box<dyn Future<Output = Result<(), FlushError>> + 'a>>,
+    future: FlushFuture<'a>,
     covered: Vec<usize>,
 }
 
-pub(crate) struct World<'a, F> {
+pub(crate) struct MapWorld<'a, H> {
     script: &'a Script,
-    face: &'a F,
+    handle: &'a H,
     sink: &'a Keyed,
     model: Model,
     flushes: Vec<Flush<'a>>,
@@ -74,51 +73,16 @@ pub(crate) struct World<'a, F> {
     value: u64,
 }
 
-impl<'a, F: Face> World<'a, F> {
-    pub(crate) fn new(script: &'a Script, face: &'a F, sink: &'a Keyed) -> Self {
+impl<'a, H: Handle> MapWorld<'a, H> {
+    pub(crate) fn new(script: &'a Script, handle: &'a H, sink: &'a Keyed) -> Self {
         Self {
             script,
-            face,
+            handle,
             sink,
             model: Model::new(script),
             flushes: Vec::new(),
             closed: false,
             value: 1000,
-        }
-    }
-
-    pub(crate) async fn apply(&mut self, op: &Op) {
-        self.value += 1;
-        let (map, value) = (self.face.map(), self.value);
-        match *op {
-            Op::Put(key) => {
-                let put = map.put(key, value);
-                let ok = self.accepts(put, (key, value)).is_some();
-                self.update(key, ok, row(key, value), |held| held.value = Some(value));
-            }
-            Op::PutNewer(key, version) => self.put_newer(key, version),
-            Op::Merge(key) => {
-                let merged = map.merge(key, value, |held, update| *held = *held * 3 + update);
-                let ok = self.accepts(merged, (key, value)).is_some();
-                self.update(key, ok, row(key, value), |held| {
-                    held.value = Some(held.value.map_or(value, |held| held * 3 + value));
-                });
-            }
-            Op::Remove(key) => self.remove(key),
-            Op::Sink(step) => self.sink.then([step]),
-            Op::Advance(ticks) => {
-                for _ in 0..ticks {
-                    advance(TICK).await;
-                    self.check().await;
-                }
-            }
-            Op::Flush => self.start_flush(),
-            Op::DropFlush => drop(self.flushes.pop()),
-            Op::Close => {
-                assert_eq!(map.close(), !self.closed);
-                self.closed = true;
-                self.model.ask_for_all();
-            }
         }
     }
 
@@ -148,7 +112,7 @@ impl<'a, F: Face> World<'a, F> {
             }
             return false;
         }
-        let changed = self.face.map().stats().coalesced > self.model.coalesced;
+        let changed = self.handle.map().stats().coalesced > self.model.coalesced;
         if changed {
             self.model.change(key, change);
         } else {
@@ -161,7 +125,7 @@ impl<'a, F: Face> World<'a, F> {
     fn put_newer(&mut self, key: u64, version: u64) {
         let value = self.value;
         let stale = self.model.is_stale(key, version);
-        let said = self.face.map().put_newer(key, value, version);
+        let said = self.handle.map().put_newer(key, value, version);
         let said = self.accepts(said, (key, value));
         if said == Some(Put::Stale) && !stale {
             assert!(
@@ -185,11 +149,11 @@ impl<'a, F: Face> World<'a, F> {
 
     fn remove(&mut self, key: u64) {
         let before = self.model.active(key).and_then(|slot| slot.row.value);
-        let said = self.face.remove(key);
+        let said = self.handle.remove(key);
         if let Ok(Some(value)) = said {
             assert_eq!(before, Some(value));
         }
-        if F::MIRROR {
+        if H::MIRROR {
             assert!(said.is_ok() != self.closed || said == Err(RefusalReason::Full));
             let change = |held: &mut Row| held.value = None;
             let changed = self.update(key, said.is_ok(), removal(key), change);
@@ -207,7 +171,7 @@ impl<'a, F: Face> World<'a, F> {
         let covered = slots.filter(|(_, slot)| !slot.place.is_end());
         let mut flush = Flush {
             covered: covered.map(|(index, _)| index).collect(),
-            future: Box::pin(self.face.map().flush()),
+            future: Box::pin(self.handle.map().flush()),
         };
         // It begins with its first poll.
         match poll_once(flush.future.as_mut()) {
@@ -234,51 +198,10 @@ impl<'a, F: Face> World<'a, F> {
         }
     }
 
-    /// Lets everything settle, then compares all there is to see with the model.
-    pub(crate) async fn check(&mut self) {
-        settle().await;
-        let now = Instant::now();
-        self.model.observe(self.sink, now);
-        let stats = self.face.map().stats();
-        assert_conserved(&stats);
-        let count = |place| self.model.count(place) as u64;
-        assert_eq!(
-            (stats.accepted, stats.coalesced, stats.removed),
-            (
-                self.model.accepted,
-                self.model.coalesced,
-                count(Place::Removed)
-            )
-        );
-        assert_eq!(
-            (stats.delivered, stats.lost, stats.returned),
-            (count(Place::Delivered), count(Place::Lost), 0)
-        );
-        let held = self.model.held();
-        assert_eq!((stats.held, self.face.map().len()), (held as u64, held));
-        assert!(held <= self.script.capacity);
-        for key in 0..KEYS {
-            self.look_up(key);
-        }
-        if self.model.is_idle() {
-            self.check_waiting(now);
-        }
-        for mut flush in std::mem::take(&mut self.flushes) {
-            match poll_once(flush.future.as_mut()) {
-                Poll::Ready(result) => self.judge(&flush, result),
-                Poll::Pending => {
-                    // Perhaps only for what has left together with what it covers.
-                    assert!(held > 0, "a flush has nothing to wait for");
-                    self.flushes.push(flush);
-                }
-            }
-        }
-    }
-
     /// What is found is the newest that is held, or also what is on its way.
     fn look_up(&mut self, key: u64) {
-        let found = self.face.map().get(&key);
-        assert_eq!(self.face.map().contains(&key), found.is_some());
+        let found = self.handle.map().get(&key);
+        assert_eq!(self.handle.map().contains(&key), found.is_some());
         let reads = self.script.reads;
         let last = self.model.last(key).map(|slot| slot.row.value);
         let newest = last.flatten();
@@ -305,12 +228,85 @@ impl<'a, F: Face> World<'a, F> {
             assert!(now <= late, "{slot:?} waits for too long");
         }
     }
+}
 
-    /// Ends the map: everything accepted has one end, and the report and the sink agree on it.
-    pub(crate) async fn end(self) {
+impl<H: Handle> World for MapWorld<'_, H> {
+    type Op = Op;
+
+    async fn apply(&mut self, op: &Op) {
+        self.value += 1;
+        let (map, value) = (self.handle.map(), self.value);
+        match *op {
+            Op::Put(key) => {
+                let put = map.put(key, value);
+                let ok = self.accepts(put, (key, value)).is_some();
+                self.update(key, ok, row(key, value), |held| held.value = Some(value));
+            }
+            Op::PutNewer(key, version) => self.put_newer(key, version),
+            Op::Merge(key) => {
+                let merged = map.merge(key, value, |held, update| *held = *held * 3 + update);
+                let ok = self.accepts(merged, (key, value)).is_some();
+                self.update(key, ok, row(key, value), |held| {
+                    held.value = Some(held.value.map_or(value, |held| held * 3 + value));
+                });
+            }
+            Op::Remove(key) => self.remove(key),
+            Op::Sink(step) => self.sink.then([step]),
+            Op::Advance(ticks) => self.advance(ticks).await,
+            Op::Flush => self.start_flush(),
+            Op::DropFlush => drop(self.flushes.pop()),
+            Op::Close => {
+                assert_eq!(map.close(), !self.closed);
+                self.closed = true;
+                self.model.ask_for_all();
+            }
+        }
+    }
+
+    async fn check(&mut self) {
+        settle().await;
+        let now = Instant::now();
+        self.model.observe(self.sink, now);
+        let stats = self.handle.map().stats();
+        assert_conserved(&stats);
+        let count = |place| self.model.count(place) as u64;
+        assert_eq!(
+            (stats.accepted, stats.coalesced, stats.removed),
+            (
+                self.model.accepted,
+                self.model.coalesced,
+                count(Place::Removed)
+            )
+        );
+        assert_eq!(
+            (stats.delivered, stats.lost, stats.returned),
+            (count(Place::Delivered), count(Place::Lost), 0)
+        );
+        let held = self.model.held();
+        assert_eq!((stats.held, self.handle.map().len()), (held as u64, held));
+        assert!(held <= self.script.capacity);
+        for key in 0..KEYS {
+            self.look_up(key);
+        }
+        if self.model.is_idle() {
+            self.check_waiting(now);
+        }
+        for mut flush in std::mem::take(&mut self.flushes) {
+            match poll_once(flush.future.as_mut()) {
+                Poll::Ready(result) => self.judge(&flush, result),
+                Poll::Pending => {
+                    // Perhaps only for what has left together with what it covers.
+                    assert!(held > 0, "a flush has nothing to wait for");
+                    self.flushes.push(flush);
+                }
+            }
+        }
+    }
+
+    async fn end(self) {
         let known: Vec<_> = self.sink.attempts().iter().map(|a| a.batch).collect();
         let acked_before = self.model.count(Place::Delivered);
-        let map = self.face.map();
+        let map = self.handle.map();
         let begin = Instant::now();
         let report = map.shutdown(self.script.deadline).await;
         assert!(begin.elapsed() <= self.script.deadline + ms(2));
@@ -328,7 +324,7 @@ impl<'a, F: Face> World<'a, F> {
         assert!(acked.len() >= acked_before && self.sink.count() >= known.len());
         // With two workers what was delivered before need not be the first that was acked.
         let mut ends = acked;
-        ends.extend(F::rows(&report.returned));
+        ends.extend(H::rows(&report.returned));
         for key in 0..KEYS {
             let mut expected = self
                 .model

@@ -1,12 +1,13 @@
 //! From the attempts that the sink saw to what they must have led to.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{ATTEMPTS, BACKOFF, STREAMS, TICK, TIMEOUT};
-use crate::common::{Attempt, Step, producer_of, sequence_of};
+use super::STREAMS;
+use crate::attempts::{Fate, fate_of};
+use crate::common::{Attempt, producer_of, sequence_of};
+use crate::{BACKOFF, TICK};
 
 /// What the attempts so far must have led to.
 #[derive(Default)]
@@ -54,13 +55,7 @@ pub(crate) fn replay(attempts: &[Attempt], now: Instant, batch_limit: usize) -> 
                 .expect("a batch was sent before the last one ended");
             assert!(free.is_none_or(|free| attempt.at >= free));
         }
-        let (took, retries) = match attempt.did.expect("nothing is held here") {
-            Step::Fail | Step::Panic => (Duration::ZERO, true),
-            Step::Hang => (TIMEOUT, true),
-            Step::Slow(time) => (time, false),
-            _ => (Duration::ZERO, false),
-        };
-        let end = attempt.at + took;
+        let (fate, end) = fate_of(attempt);
         if now < end {
             assert_eq!(
                 index + 1,
@@ -70,17 +65,14 @@ pub(crate) fn replay(attempts: &[Attempt], now: Instant, batch_limit: usize) -> 
             ends.idle_since = None;
             break;
         }
-        if retries && attempt.number < ATTEMPTS {
-            retry = Some((attempt, end + BACKOFF));
-            ends.idle_since = None;
-            continue;
-        }
-        ends.idle_since = Some(Some(end));
-        if retries || matches!(attempt.did, Some(Step::Reject | Step::TakeFail)) {
-            ends.lost.extend(&attempt.items);
-        } else {
-            ends.delivered.extend(&attempt.items);
-            ends.batches += 1;
+        ends.idle_since = (fate != Fate::Retry).then_some(Some(end));
+        match fate {
+            Fate::Retry => retry = Some((attempt, end + BACKOFF)),
+            Fate::Lost => ends.lost.extend(&attempt.items),
+            Fate::Delivered => {
+                ends.delivered.extend(&attempt.items);
+                ends.batches += 1;
+            }
         }
     }
     if let Some((_, due)) = retry {

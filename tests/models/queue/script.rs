@@ -5,7 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::STREAMS;
-use crate::common::{HOUR, Step, ms};
+use crate::common::Step;
+use crate::script::{closing, deadline, delay, step};
 
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
@@ -28,22 +29,7 @@ pub(crate) struct Script {
     pub(crate) batch: Option<usize>,
     pub(crate) delay: Duration,
     pub(crate) ops: Vec<Op>,
-    /// Never on a tick, so that it never coincides with the end of an attempt.
     pub(crate) deadline: Duration,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        3 => Just(Step::Ok),
-        3 => Just(Step::Fail),
-        1 => Just(Step::Panic),
-        1 => Just(Step::Reject),
-        1 => Just(Step::Hang),
-        2 => Just(Step::Slow(ms(20))),
-        1 => Just(Step::Take),
-        1 => Just(Step::TakeFail),
-        1 => Just(Step::DropFirst),
-    ]
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -68,22 +54,17 @@ pub(crate) fn script() -> impl Strategy<Value = Script> {
         Just((8, Some(3))),
         Just((8, None))
     ];
-    let delay = prop_oneof![Just(Duration::ZERO), Just(ms(50)), Just(HOUR)];
     let ops = prop::collection::vec(op(), 1..50);
-    // Closing is one event; where it comes early, the rest of the script runs against it.
-    let closing = prop::option::weighted(0.3, 0_usize..60);
-    (settings, delay, ops, closing, 0_u64..40).prop_map(
-        |(settings, delay, mut ops, closing, tens)| {
-            if let Some(at) = closing {
-                ops.insert(at.min(ops.len()), Op::Close);
-            }
+    let closes = prop::option::weighted(0.3, 0_usize..60);
+    (settings, delay(), ops, closes, deadline()).prop_map(
+        |(settings, delay, ops, closes, deadline)| {
             let (capacity, batch) = settings;
             Script {
                 capacity,
                 batch,
                 delay,
-                ops,
-                deadline: ms(tens * 10 + 5),
+                ops: closing(ops, closes, Op::Close),
+                deadline,
             }
         },
     )

@@ -6,17 +6,17 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use swaplane::{FlushError, Permit, Queue, ReserveError};
-use tokio::time::{Instant, advance};
+use tokio::time::Instant;
 
+use super::STREAMS;
 use super::replay::{Ends, replay};
 use super::script::{Op, Script};
-use super::{STREAMS, TICK};
 use crate::common::{
     HOUR, Recorder, assert_adds_up, assert_conserved, item, ms, poll_once, producer_of,
     sequence_of, settle,
 };
+use crate::{FlushFuture, TICK, World};
 
-type FlushFuture<'a> = Pin<Box<dyn Future<Output = Result<(), FlushError>> + Send + 'a>>;
 type ReserveFuture<'a> =
     Pin<Box<dyn Future<Output = Result<Permit<u64>, ReserveError>> + Send + 'a>>;
 
@@ -33,7 +33,7 @@ struct Waiter<'a> {
     accepted: HashSet<u64>,
 }
 
-pub(crate) struct World<'a> {
+pub(crate) struct QueueWorld<'a> {
     script: &'a Script,
     queue: &'a Queue<u64>,
     sink: &'a Recorder,
@@ -49,7 +49,7 @@ pub(crate) struct World<'a> {
     alone: bool,
 }
 
-impl<'a> World<'a> {
+impl<'a> QueueWorld<'a> {
     pub(crate) fn new(script: &'a Script, queue: &'a Queue<u64>, sink: &'a Recorder) -> Self {
         Self {
             script,
@@ -120,55 +120,6 @@ impl<'a> World<'a> {
         }
     }
 
-    pub(crate) async fn apply(&mut self, op: &Op) {
-        match *op {
-            Op::Push(n) => (0..n).for_each(|_| self.push(0, None)),
-            Op::PushKeyed(key) => {
-                self.alone = false;
-                self.push(key, None);
-            }
-            Op::PushWithPermit => {
-                if let Some(permit) = self.permits.pop() {
-                    self.push(0, Some(permit));
-                }
-            }
-            Op::Sink(step) => self.sink.then([step]),
-            Op::Advance(ticks) => {
-                for _ in 0..ticks {
-                    advance(TICK).await;
-                    self.check().await;
-                }
-            }
-            Op::Flush => self.start_flush(),
-            Op::DropFlush => drop(self.flushes.pop()),
-            Op::Reserve => {
-                self.alone = false;
-                let mut future: ReserveFuture<'_> = Box::pin(self.queue.reserve());
-                match poll_once(future.as_mut()) {
-                    Poll::Pending => {
-                        let accepted = self.accepted.keys().copied().collect();
-                        self.waiters.push(Waiter { future, accepted });
-                    }
-                    Poll::Ready(Ok(permit)) => {
-                        assert!(
-                            self.waiters.is_empty(),
-                            "served before one that came earlier"
-                        );
-                        self.permits.push(permit);
-                    }
-                    Poll::Ready(Err(error)) => assert!(error.is_closed() && self.closed),
-                }
-            }
-            Op::DropWaiter(n) if n < self.waiters.len() => drop(self.waiters.remove(n)),
-            Op::DropWaiter(_) => {}
-            Op::DropPermit => drop(self.permits.pop()),
-            Op::Close => {
-                assert_eq!(self.queue.close(), !self.closed);
-                self.closed = true;
-            }
-        }
-    }
-
     fn start_flush(&mut self) {
         let ends = self.ends();
         let mut flush = Flush {
@@ -182,51 +133,6 @@ impl<'a> World<'a> {
             Poll::Pending => self.flushes.push(flush),
             Poll::Ready(result) => judge(&flush, result, &ends),
         }
-    }
-
-    /// Lets everything settle, then compares all there is to see with the model.
-    pub(crate) async fn check(&mut self) {
-        settle().await;
-        self.poll_waiters();
-        settle().await;
-        let (ends, now) = (self.ends(), Instant::now());
-        let held = self.accepted.len() - ends.delivered.len() - ends.lost.len();
-
-        let stats = self.queue.stats();
-        assert_conserved(&stats);
-        assert_eq!(stats.accepted, self.accepted.len() as u64, "accepted");
-        assert_eq!(stats.delivered, ends.delivered.len() as u64, "delivered");
-        assert_eq!(stats.lost, ends.lost.len() as u64, "lost");
-        assert_eq!((stats.held, self.queue.len()), (held as u64, held), "held");
-        assert_eq!(stats.returned, 0);
-        assert_eq!(
-            (stats.batches, stats.attempts),
-            (ends.batches, self.sink.count() as u64)
-        );
-        assert_eq!(self.queue.is_closed(), self.closed);
-        assert!(
-            held + self.permits.len() <= self.script.capacity,
-            "above the capacity"
-        );
-
-        if let Some(free) = ends.idle_since {
-            self.check_waiting(free, now);
-        }
-        let ended = |id: &u64| ends.delivered.contains(id) || ends.lost.contains(id);
-        self.flushes
-            .retain_mut(|flush| match poll_once(flush.future.as_mut()) {
-                Poll::Pending => {
-                    assert!(
-                        !flush.accepted.iter().all(ended),
-                        "a flush has nothing to wait for"
-                    );
-                    true
-                }
-                Poll::Ready(result) => {
-                    judge(flush, result, &ends);
-                    false
-                }
-            });
     }
 
     /// Waiters are served in order, while there is room, and end when the queue is closed.
@@ -296,9 +202,100 @@ impl<'a> World<'a> {
             );
         }
     }
+}
 
-    /// Ends the queue: everything accepted has one end, and the report and the sink agree on it.
-    pub(crate) async fn end(self) {
+impl World for QueueWorld<'_> {
+    type Op = Op;
+
+    async fn apply(&mut self, op: &Op) {
+        match *op {
+            Op::Push(n) => (0..n).for_each(|_| self.push(0, None)),
+            Op::PushKeyed(key) => {
+                self.alone = false;
+                self.push(key, None);
+            }
+            Op::PushWithPermit => {
+                if let Some(permit) = self.permits.pop() {
+                    self.push(0, Some(permit));
+                }
+            }
+            Op::Sink(step) => self.sink.then([step]),
+            Op::Advance(ticks) => self.advance(ticks).await,
+            Op::Flush => self.start_flush(),
+            Op::DropFlush => drop(self.flushes.pop()),
+            Op::Reserve => {
+                self.alone = false;
+                let mut future: ReserveFuture<'_> = Box::pin(self.queue.reserve());
+                match poll_once(future.as_mut()) {
+                    Poll::Pending => {
+                        let accepted = self.accepted.keys().copied().collect();
+                        self.waiters.push(Waiter { future, accepted });
+                    }
+                    Poll::Ready(Ok(permit)) => {
+                        assert!(
+                            self.waiters.is_empty(),
+                            "served before one that came earlier"
+                        );
+                        self.permits.push(permit);
+                    }
+                    Poll::Ready(Err(error)) => assert!(error.is_closed() && self.closed),
+                }
+            }
+            Op::DropWaiter(n) if n < self.waiters.len() => drop(self.waiters.remove(n)),
+            Op::DropWaiter(_) => {}
+            Op::DropPermit => drop(self.permits.pop()),
+            Op::Close => {
+                assert_eq!(self.queue.close(), !self.closed);
+                self.closed = true;
+            }
+        }
+    }
+
+    async fn check(&mut self) {
+        settle().await;
+        self.poll_waiters();
+        settle().await;
+        let (ends, now) = (self.ends(), Instant::now());
+        let held = self.accepted.len() - ends.delivered.len() - ends.lost.len();
+
+        let stats = self.queue.stats();
+        assert_conserved(&stats);
+        assert_eq!(stats.accepted, self.accepted.len() as u64, "accepted");
+        assert_eq!(stats.delivered, ends.delivered.len() as u64, "delivered");
+        assert_eq!(stats.lost, ends.lost.len() as u64, "lost");
+        assert_eq!((stats.held, self.queue.len()), (held as u64, held), "held");
+        assert_eq!(stats.returned, 0);
+        assert_eq!(
+            (stats.batches, stats.attempts),
+            (ends.batches, self.sink.count() as u64)
+        );
+        assert_eq!(self.queue.is_closed(), self.closed);
+        assert!(
+            held + self.permits.len() <= self.script.capacity,
+            "above the capacity"
+        );
+
+        if let Some(free) = ends.idle_since {
+            self.check_waiting(free, now);
+        }
+        let ended = |id: &u64| ends.delivered.contains(id) || ends.lost.contains(id);
+        self.flushes
+            .retain_mut(|flush| match poll_once(flush.future.as_mut()) {
+                Poll::Pending => {
+                    assert!(
+                        !flush.accepted.iter().all(ended),
+                        "a flush has nothing to wait for"
+                    );
+                    true
+                }
+                Poll::Ready(result) => {
+                    judge(flush, result, &ends);
+                    false
+                }
+            });
+    }
+
+    async fn end(self) {
         let begin = Instant::now();
         let report = self.queue.shutdown(self.script.deadline).await;
         assert!(
