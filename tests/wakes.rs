@@ -59,9 +59,9 @@ impl Rig {
     }
 }
 
-/// A lane that gets one credit at a time, since others have all that may lie idle, rings for none.
+/// Other lanes have all credits that may lie idle.
 #[test]
-fn a_calm_phase_is_not_rung_for_each_push() {
+fn a_lane_that_leases_one_credit_at_a_time_wakes_for_few_pushes() {
     const PUSHES: usize = 200;
     watched(|| {
         for capacity in [1000, 3000, 5000] {

@@ -48,7 +48,7 @@ async fn a_blocking_call_in_async_code_names_itself_and_the_way_out() {
     assert!(!queue.is_closed() && !map.is_closed());
 }
 
-/// Wherever a thread may block the twins work, also with the runtime at hand.
+/// The twins work wherever a thread may block, also where a runtime can be found.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_blocking_call_where_blocking_is_allowed_works() {
     let queue = Queue::<u8>::builder()

@@ -47,9 +47,9 @@ fn queue() -> Builder<Queue<u64>> {
     Queue::builder()
 }
 
-/// Every number that is zero or absurd is named with its value.
+/// A number that is zero or absurd is named with its value.
 #[test]
-fn numbers_out_of_bounds() {
+fn numbers_out_of_bounds_are_named() {
     paused(async || {
         let huge = usize::MAX.to_string();
         assert_names(queue().partitions(0), "partitions", "0");
@@ -62,9 +62,9 @@ fn numbers_out_of_bounds() {
     });
 }
 
-/// A batch has to fit into what is left of the capacity while a quarter of it lies in leases.
+/// A batch has to fit into the capacity while a quarter of it lies in leases.
 #[test]
-fn batches_larger_than_the_capacity() {
+fn a_batch_size_above_three_quarters_of_the_capacity_is_named() {
     paused(async || {
         for (capacity, most) in [(100, 75), (4, 3), (3, 3), (1, 1)] {
             let builder = || queue().capacity(capacity);
@@ -85,9 +85,9 @@ fn batches_larger_than_the_capacity() {
     });
 }
 
-/// Durations of zero, where that means nothing, and of more than a year are named.
+/// A duration of more than a year is named, and one of zero where that means nothing.
 #[test]
-fn durations_out_of_bounds() {
+fn durations_out_of_bounds_are_named() {
     paused(async || {
         for endless in [TWO_YEARS, Duration::MAX] {
             named(&refused(queue().max_delay(endless)), "max_delay");
@@ -116,9 +116,9 @@ fn durations_out_of_bounds() {
     });
 }
 
-/// Nonsense in the retry policy is named: not a number, shrinking delays, no attempt at all.
+/// Not a number, shrinking delays, no attempt at all.
 #[test]
-fn retry_out_of_bounds() {
+fn nonsense_in_the_retry_policy_is_named() {
     paused(async || {
         for (factor, value) in [
             (f32::NAN, "NaN"),
@@ -142,9 +142,9 @@ fn retry_out_of_bounds() {
     });
 }
 
-/// More workers than partitions could never all work, since each partition has one of them.
+/// Each partition has one worker, so more workers could never all work.
 #[test]
-fn more_workers_than_partitions() {
+fn more_workers_than_partitions_are_named() {
     paused(async || {
         let error = refused(queue().partitions(2).max_in_flight(4));
         let fields = ["partitions", "max_in_flight"];
@@ -165,15 +165,15 @@ fn more_workers_than_partitions() {
     });
 }
 
-/// No thread can have a name with a NUL in it.
+/// No thread can have such a name.
 #[test]
-fn a_name_with_a_nul() {
+fn a_name_with_a_nul_is_refused() {
     watched(|| assert_names(queue().name("a\0b"), "name", "\"a\\0b\""));
 }
 
-/// All violations come at once, with the missing runtime among them.
+/// The missing runtime is among the violations.
 #[test]
-fn every_violation_at_once() {
+fn every_violation_is_named_at_once() {
     watched(|| {
         let error = refused(
             queue()
@@ -217,7 +217,7 @@ fn every_violation_at_once() {
 
 /// Outside of a runtime the error says so, instead of a panic.
 #[test]
-fn no_runtime() {
+fn a_missing_runtime_is_an_error() {
     watched(|| {
         let error = refused(queue());
         assert_eq!(error.violations().len(), 1, "{error}");
@@ -226,9 +226,9 @@ fn no_runtime() {
     });
 }
 
-/// A runtime without a timer is refused at once, not at the first timeout.
+/// It is refused at once, not at the first timeout.
 #[test]
-fn a_runtime_without_a_timer() {
+fn a_runtime_without_a_timer_is_refused() {
     watched(|| {
         let multi = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -248,7 +248,6 @@ fn a_runtime_without_a_timer() {
     });
 }
 
-/// Extreme but meaningful settings are accepted, and work.
 #[test]
 fn extreme_settings_work() {
     paused(async || {
@@ -284,7 +283,7 @@ fn extreme_settings_work() {
 
 /// The defaults: 500 items, 50 ms, a capacity of 100,000, one batch in flight.
 #[test]
-fn default_batching() {
+fn the_defaults_of_batching_hold() {
     paused(async || {
         let sink = Recorder::held();
         let queue = queue().spawn(sink.clone()).unwrap();
@@ -306,9 +305,9 @@ fn default_batching() {
     });
 }
 
-/// The defaults: an attempt has ten seconds; retries start within 100 ms and stop within 5 minutes.
+/// The defaults: an attempt has ten seconds. Retries start within 100 ms and stop within 5 minutes.
 #[test]
-fn default_delivery() {
+fn the_defaults_of_delivery_hold() {
     paused(async || {
         let sink = Recorder::new(Step::Hang);
         let queue = queue().spawn(sink.clone()).unwrap();

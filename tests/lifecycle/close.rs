@@ -13,7 +13,7 @@ use crate::slow_queue;
 use swaplane::{Batch, Queue};
 use tokio::time::{Instant, sleep};
 
-/// `close` says who closed, once, and may be repeated from any handle.
+/// `close` answers true once, and may be repeated from any handle.
 #[test]
 fn close_is_idempotent() {
     paused(async || {
@@ -31,9 +31,9 @@ fn close_is_idempotent() {
     });
 }
 
-/// Of many threads that close at once, one is told that it did.
+/// Many threads close at once. One of them is told that it did.
 #[test]
-fn one_of_many_closes() {
+fn one_of_many_callers_closes() {
     threaded(1, async || {
         for _ in 0..scaled(50, 3) {
             let queue: Queue<u64> = slow_queue().spawn(Recorder::ok()).unwrap();
@@ -51,7 +51,7 @@ fn one_of_many_closes() {
     });
 }
 
-/// C3: no push that begins after `close` returned is accepted, on any thread, by any way in.
+/// C3: no push that begins after `close` returned is accepted, on any thread, by any kind of push.
 #[test]
 fn nothing_is_accepted_after_close() {
     threaded(2, async || {
@@ -102,9 +102,9 @@ fn nothing_is_accepted_after_close() {
     });
 }
 
-/// The last handle dropped closes the queue, and what it holds is sent in the background.
+/// The last handle closes the queue when it is dropped. The queue delivers in the background.
 #[test]
-fn dropping_the_last_handle_drains() {
+fn what_the_queue_holds_is_sent_after_its_last_handle() {
     paused(async || {
         let ledger = Ledger::new(1, 25);
         let sink = Recorder::script([Step::Fail, Step::Hang]);
@@ -122,7 +122,7 @@ fn dropping_the_last_handle_drains() {
     });
 }
 
-/// Clones and writers keep the queue open; with the last of them it ends.
+/// Clones and writers keep the queue open. It closes with the last of them.
 #[test]
 fn every_handle_keeps_the_queue_open() {
     paused(async || {
@@ -167,9 +167,9 @@ fn a_dropped_writer_leaves_its_items() {
     });
 }
 
-/// The last handle may be dropped inside the sink, by it or at its end: no deadlock, all is sent.
+/// The sink owns the last handle. Nothing deadlocks, and everything is sent.
 #[test]
-fn the_last_handle_dropped_inside_the_sink() {
+fn the_last_handle_may_be_dropped_inside_the_sink() {
     threaded(1, async || {
         for _ in 0..scaled(20, 2) {
             let slot: Arc<Mutex<Option<Queue<u64>>>> = Arc::default();
@@ -196,9 +196,9 @@ fn the_last_handle_dropped_inside_the_sink() {
     });
 }
 
-/// A sink may push into the queue that it serves, and its items come in turn.
+/// Its items are delivered behind those that were pushed before.
 #[test]
-fn a_sink_that_pushes_into_its_own_queue() {
+fn a_sink_may_push_into_its_own_queue() {
     paused(async || {
         let slot: Arc<Mutex<Option<Queue<u64>>>> = Arc::default();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -224,9 +224,9 @@ fn a_sink_that_pushes_into_its_own_queue() {
     });
 }
 
-/// A sink that pushes into its own full queue is refused like anybody else, without a deadlock.
+/// It is refused like any other caller, without a deadlock.
 #[test]
-fn a_sink_that_pushes_into_its_own_full_queue() {
+fn a_sink_that_pushes_into_its_own_full_queue_is_refused() {
     threaded(1, async || {
         let slot: Arc<Mutex<Option<Queue<u64>>>> = Arc::default();
         let refusals = Arc::new(AtomicUsize::new(0));
@@ -263,7 +263,7 @@ fn a_sink_that_pushes_into_its_own_full_queue() {
     });
 }
 
-/// Shutdown after shutdown, and after close, adds up again and returns nothing twice.
+/// C7: a shutdown after a shutdown adds up again and returns nothing twice.
 #[test]
 fn shutdown_may_be_repeated() {
     paused(async || {

@@ -71,9 +71,9 @@ fn patient_queue<T: Send + 'static>() -> Builder<Queue<T>> {
     slow_queue().attempt_timeout(secs(100))
 }
 
-/// The hook gets everything in one batch, larger than any other, and nothing is sent.
+/// The hook gets everything in one batch, larger than any other.
 #[test]
-fn a_handled_rest_is_done_with() {
+fn a_rest_that_is_handled_is_not_sent() {
     paused(async || {
         for rest in [Rest::Handle, Rest::Take] {
             let sink = Drainer::new(Recorder::held(), rest);
@@ -112,7 +112,7 @@ fn the_rest_is_one_batch_whatever_its_size() {
     });
 }
 
-/// The hook is for shutdowns only: size, delay, flush and close go to `send`.
+/// What leaves by size, delay, flush or close goes to `send`.
 #[test]
 fn the_hook_is_for_shutdowns_only() {
     paused(async || {
@@ -132,7 +132,7 @@ fn the_hook_is_for_shutdowns_only() {
     });
 }
 
-/// The failed attempt in flight rejoins the rest, in front of it.
+/// The items of the failed attempt stand in front of the rest.
 #[test]
 fn a_failed_attempt_rejoins_the_rest() {
     paused(async || {
@@ -178,7 +178,7 @@ fn a_successful_attempt_is_not_in_the_rest() {
     });
 }
 
-/// A batch that waits for its retry is part of the rest, in front of it.
+/// The items of that batch stand in front of the rest.
 #[test]
 fn a_batch_in_backoff_is_part_of_the_rest() {
     paused(async || {
@@ -227,7 +227,7 @@ fn a_declined_rest_is_sent_in_batches() {
     });
 }
 
-/// A hook that hangs is bounded by the deadline, and what it held comes back.
+/// C7: what the hook held is returned.
 #[test]
 fn a_hanging_hook_ends_at_the_deadline() {
     paused(async || {
@@ -251,9 +251,9 @@ fn a_hanging_hook_ends_at_the_deadline() {
     });
 }
 
-/// C1: whatever the hook does, each item is dropped once and comes to one end.
+/// C1: whatever the hook does, each item is dropped once and has one outcome.
 #[test]
-fn every_item_has_one_end() {
+fn every_item_has_one_outcome() {
     paused(async || {
         for rest in [
             Rest::Handle,
@@ -321,7 +321,7 @@ fn nothing_begins_after_the_deadline() {
     });
 }
 
-/// C6: a flush counts what it covers of a rest that is lost, and nothing of what was pushed later.
+/// C6: a flush counts what was pushed before it, and nothing of what was pushed later.
 #[test]
 fn a_flush_counts_its_part_of_a_lost_rest() {
     struct Keeper;
@@ -361,8 +361,8 @@ fn a_flush_counts_its_part_of_a_lost_rest() {
     });
 }
 
-/// C1: what is drained is another batch than those that were tried before, so a sink that skips what
-/// it knows by its id skips none of it; and a flush that covers it waits for its outcome.
+/// C1: the rest is another batch than those that were tried before, so a sink that skips batches by
+/// their id skips none of it. C6: a flush that covers the rest waits for its outcome.
 #[test]
 fn the_rest_has_an_id_of_its_own() {
     #[derive(Default)]

@@ -36,9 +36,9 @@ fn faulty() -> Recorder {
     Recorder::script([Step::Fail, Step::Panic, Step::Slow(ms(1))])
 }
 
-/// The current runtime is found and used, whatever its kind.
+/// A queue runs on the current runtime, whatever its kind.
 #[test]
-fn on_the_current_runtime() {
+fn the_current_runtime_is_found() {
     watched(|| {
         for runtime in [one_thread(), multi_thread(1), multi_thread(4)] {
             runtime.block_on(async {
@@ -50,7 +50,7 @@ fn on_the_current_runtime() {
     });
 }
 
-/// A queue on a named runtime, or on a thread of its own, works from outside of any runtime.
+/// A queue on a given runtime, or on a thread of its own, is used from outside of any runtime.
 #[test]
 fn futures_need_no_runtime() {
     watched(|| {
@@ -66,7 +66,7 @@ fn futures_need_no_runtime() {
     });
 }
 
-/// A queue on another runtime, or on a thread of its own, works from inside of any runtime.
+/// A queue on a given runtime, or on a thread of its own, is used from inside of another runtime.
 #[test]
 fn futures_work_on_other_runtimes() {
     watched(|| {
@@ -85,9 +85,10 @@ fn futures_work_on_other_runtimes() {
     });
 }
 
-/// A handle of a runtime wins over the current one, and `own_thread` needs neither.
+/// A queue on a given runtime, or on a thread of its own, outlives the runtime in which it was
+/// built.
 #[test]
-fn the_chosen_runtime_outlives_the_current_one() {
+fn a_given_runtime_wins_over_the_current_one() {
     watched(|| {
         let home = multi_thread(1);
         for own_thread in [true, false] {
@@ -109,7 +110,7 @@ fn the_chosen_runtime_outlives_the_current_one() {
     });
 }
 
-/// Waiting outside of a runtime is real waiting: the future is woken from the other side.
+/// Outside of a runtime the calling thread parks, and the queue wakes it.
 #[test]
 fn a_parked_waiter_is_woken() {
     watched(|| {
@@ -141,9 +142,9 @@ fn a_parked_waiter_is_woken() {
     });
 }
 
-/// The blocking twins work on plain threads and on a runtime's blocking threads.
+/// Blocking is allowed on plain threads and on the blocking threads of a runtime.
 #[test]
-fn blocking_twins_where_blocking_is_allowed() {
+fn blocking_twins_work_where_blocking_is_allowed() {
     fn use_all(queue: &Queue<u64>, sink: &Recorder) {
         queue.push(1).unwrap();
         queue.flush_blocking().unwrap();
@@ -176,9 +177,9 @@ fn blocking_twins_where_blocking_is_allowed() {
     });
 }
 
-/// The blocking twins panic in async context, and say why, instead of blocking the runtime.
+/// The panic has a text, and the queue works on.
 #[test]
-fn blocking_twins_panic_in_async_context() {
+fn blocking_twins_panic_in_async_code() {
     fn text_of(call: impl FnOnce()) -> String {
         let panic = catch_unwind(AssertUnwindSafe(call)).expect_err("blocked in async context");
         let text = panic.downcast_ref::<String>().cloned();
@@ -209,9 +210,9 @@ fn end(runtime: Runtime, background: bool) {
     }
 }
 
-/// The runtime goes first: pushes are refused, waiters end, and a shutdown returns every item.
+/// The runtime goes first. Pushes are refused, waiters end, and a shutdown returns every item.
 #[test]
-fn the_runtime_goes_first() {
+fn a_shutdown_returns_every_item_when_the_runtime_has_gone() {
     watched(|| {
         for (workers, background) in [(0, false), (1, false), (4, false), (1, true)] {
             let runtime = if workers == 0 {
@@ -272,9 +273,9 @@ fn the_runtime_goes_first() {
     });
 }
 
-/// A flush does not wait for a shutdown that waits for what the sink has, once the runtime is gone.
+/// The shutdown waits for what the sink has.
 #[test]
-fn a_flush_beside_a_shutdown_after_the_runtime() {
+fn a_flush_does_not_wait_for_a_shutdown_when_the_runtime_has_gone() {
     watched(|| {
         let runtime = multi_thread(1);
         let (begun, begins) = mpsc::channel();
@@ -305,10 +306,9 @@ fn a_flush_beside_a_shutdown_after_the_runtime() {
     });
 }
 
-/// C1: an attempt that had succeeded when the runtime went has delivered its batch, though the
-/// flusher did not see it any more.
+/// C1: the flusher does not see the success any more.
 #[test]
-fn the_runtime_goes_as_an_attempt_succeeds() {
+fn an_attempt_that_succeeds_as_the_runtime_goes_has_delivered() {
     watched(|| {
         let runtime = RuntimeBuilder::new_current_thread()
             .enable_time()
@@ -338,9 +338,8 @@ fn the_runtime_goes_as_an_attempt_succeeds() {
     });
 }
 
-/// The runtime goes while a batch waits for its retry: the batch is not forgotten.
 #[test]
-fn the_runtime_goes_during_a_backoff() {
+fn a_batch_in_backoff_is_returned_when_the_runtime_has_gone() {
     watched(|| {
         let runtime = multi_thread(1);
         let sink = Recorder::new(Step::Fail);
@@ -359,9 +358,9 @@ fn the_runtime_goes_during_a_backoff() {
     });
 }
 
-/// The runtime goes, then the last handle: nothing panics, nothing hangs.
+/// Nothing panics and nothing hangs.
 #[test]
-fn the_runtime_goes_and_then_the_handles() {
+fn the_handles_may_be_dropped_after_the_runtime() {
     watched(|| {
         let runtime = multi_thread(1);
         let queue = small_queue()
@@ -377,7 +376,7 @@ fn the_runtime_goes_and_then_the_handles() {
     });
 }
 
-/// A queue on its own thread ends with its last handle: the sink is dropped after the last batch.
+/// The sink is dropped after the last batch.
 #[test]
 fn an_own_thread_ends_with_the_last_handle() {
     struct Last(mpsc::Sender<u64>);

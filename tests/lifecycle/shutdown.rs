@@ -13,9 +13,9 @@ use crate::slow_queue;
 use swaplane::{Batch, Queue, Retry};
 use tokio::time::{Instant, sleep};
 
-/// A healthy sink gets everything, in order, and the shutdown does not use up its deadline.
+/// A healthy sink gets everything, in order.
 #[test]
-fn a_healthy_queue_is_drained() {
+fn a_healthy_queue_is_drained_before_the_deadline() {
     paused(async || {
         let sink = Recorder::ok();
         let queue = slow_queue().spawn(sink.clone()).unwrap();
@@ -36,7 +36,6 @@ fn a_healthy_queue_is_drained() {
     });
 }
 
-/// An unused queue shuts down at once.
 #[test]
 fn an_unused_queue_shuts_down_at_once() {
     paused(async || {
@@ -52,9 +51,9 @@ fn an_unused_queue_shuts_down_at_once() {
     });
 }
 
-/// The deadline passes in the middle of an attempt: the attempt is cancelled and all comes back.
+/// The attempt is cancelled at the deadline.
 #[test]
-fn the_deadline_passes_in_mid_attempt() {
+fn a_deadline_in_mid_attempt_returns_everything() {
     paused(async || {
         let sink = Recorder::new(Step::Hang);
         let queue = slow_queue().spawn(sink.clone()).unwrap();
@@ -79,7 +78,7 @@ fn the_deadline_passes_in_mid_attempt() {
     });
 }
 
-/// The attempt in flight may use its own timeout, within the deadline, and what waits behind it follows.
+/// The attempt has its own timeout, within the deadline. What waits behind it follows.
 #[test]
 fn the_attempt_in_flight_may_finish() {
     paused(async || {
@@ -94,9 +93,9 @@ fn the_attempt_in_flight_may_finish() {
     });
 }
 
-/// The deadline passes while a batch waits for its retry: it comes back in front of the rest.
+/// The batch that waits for its retry stands in front of the rest.
 #[test]
-fn the_deadline_passes_in_mid_backoff() {
+fn a_deadline_in_mid_backoff_returns_everything() {
     paused(async || {
         let sink = Recorder::new(Step::Fail);
         let queue = slow_queue().spawn(sink.clone()).unwrap();
@@ -112,8 +111,8 @@ fn the_deadline_passes_in_mid_backoff() {
     });
 }
 
-/// C1: whatever the deadline, no push that races the shutdown is accepted and in no report. The
-/// items are large, so that writing one takes a while.
+/// C1: whatever the deadline, every push that races the shutdown and is accepted is in the report.
+/// The items are large, so that writing one takes a while.
 #[test]
 fn a_push_in_progress_is_in_the_report() {
     type Large = [u8; 1 << 15];
@@ -175,9 +174,9 @@ fn a_shutdown_asks_the_retry_policy() {
     }
 }
 
-/// A deadline of zero gives back what nobody has taken, without waiting.
+/// It does so without waiting.
 #[test]
-fn a_deadline_of_zero() {
+fn a_deadline_of_zero_returns_what_was_not_delivered() {
     paused(async || {
         for step in [Step::Hang, Step::Fail, Step::Ok] {
             let sink = Recorder::new(step);
@@ -200,9 +199,9 @@ fn a_deadline_of_zero() {
     });
 }
 
-/// A deadline of zero on untouched lanes returns all of them.
+/// Nothing was sent before.
 #[test]
-fn a_deadline_of_zero_before_anything_was_sent() {
+fn a_deadline_of_zero_returns_what_lies_in_lanes() {
     paused(async || {
         let sink = Recorder::new(Step::Hang);
         let queue = slow_queue().spawn(sink.clone()).unwrap();
@@ -213,9 +212,8 @@ fn a_deadline_of_zero_before_anything_was_sent() {
     });
 }
 
-/// The longest possible deadline is a deadline like any other.
 #[test]
-fn an_endless_deadline() {
+fn the_longest_deadline_is_like_any_other() {
     paused(async || {
         let sink = Recorder::script([Step::Fail, Step::Hang]);
         let queue = slow_queue().spawn(sink.clone()).unwrap();
@@ -226,9 +224,9 @@ fn an_endless_deadline() {
     });
 }
 
-/// Items are lost only where the sink never gives its batch back; the others come back.
+/// Items are lost only where the sink never gives its batch back. The others are returned.
 #[test]
-fn a_batch_that_never_comes_home_is_lost() {
+fn a_batch_that_never_comes_back_is_lost() {
     paused(async || {
         static KEPT: Mutex<Vec<Batch<u64>>> = Mutex::new(Vec::new());
         for outcome in [Ok(()), Err("kept the batch")] {
@@ -269,9 +267,9 @@ fn a_batch_that_never_comes_home_is_lost() {
     });
 }
 
-/// A failing sink that recovers within the deadline still gets everything, in order.
+/// A sink that fails and recovers within the deadline gets everything, in order.
 #[test]
-fn a_sink_that_recovers_in_time() {
+fn a_sink_that_recovers_in_time_gets_everything() {
     paused(async || {
         let sink = Recorder::script([Step::Fail, Step::Panic, Step::Fail, Step::Hang]);
         let queue = slow_queue().spawn(sink.clone()).unwrap();
@@ -284,7 +282,7 @@ fn a_sink_that_recovers_in_time() {
     });
 }
 
-/// Rejected and exhausted batches are lost, not returned, and the rest is still delivered.
+/// Rejected batches, and those that were tried often enough, are lost. The rest is delivered.
 #[test]
 fn losses_during_the_shutdown_are_reported() {
     paused(async || {
@@ -300,7 +298,7 @@ fn losses_during_the_shutdown_are_reported() {
     });
 }
 
-/// Many callers: the earliest deadline wins, and the leftovers go to exactly one of them.
+/// There are many callers. Exactly one of them gets what is returned.
 #[test]
 fn the_earliest_deadline_wins() {
     paused(async || {
@@ -359,7 +357,7 @@ fn a_later_caller_may_shorten_the_deadline() {
     });
 }
 
-/// A dropped shutdown future closes, but takes no item with it: the next caller gets them.
+/// A shutdown future that is dropped has closed the queue, and takes no item with it.
 #[test]
 fn a_dropped_shutdown_leaves_the_items_to_the_next() {
     paused(async || {

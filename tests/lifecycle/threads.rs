@@ -37,8 +37,8 @@ fn queue_on_a_thread() -> (Queue<u64>, Recorder) {
     (queue, sink)
 }
 
-/// A thread-local destructor may push: its value set up before the thread's first push, after it,
-/// and on a thread that never pushed.
+/// The thread-local value is set up before the first push of its thread, after it, or on a thread
+/// that never pushed.
 #[test]
 fn thread_local_destructors_may_push() {
     watched(|| {
@@ -109,7 +109,7 @@ fn the_last_handle_may_go_in_a_destructor() {
     });
 }
 
-/// C1 with threads that end while their items are on the way: each is delivered once and dropped.
+/// C1: threads end while their items are held. Each item is delivered once and dropped once.
 #[test]
 fn items_outlive_their_threads() {
     watched(|| {

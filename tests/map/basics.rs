@@ -15,9 +15,9 @@ fn map(sink: &Keyed) -> Map<u64, u64> {
     steady_map().spawn(sink.clone()).unwrap()
 }
 
-/// M2, M3: the last put wins, and the entry says how many there were before.
+/// M2, M3: the last put wins. The entry says how many updates it holds.
 #[test]
-fn the_last_write_wins() {
+fn the_last_put_of_a_key_wins() {
     paused(async || {
         let sink = Keyed::from(Recorder::ok());
         let map = map(&sink);
@@ -45,9 +45,9 @@ fn the_last_write_wins() {
     });
 }
 
-/// M1: the highest version wins in whichever order they come; an equal one is stale.
+/// M1: the highest version wins, in whichever order versions come. An equal version is stale.
 #[test]
-fn the_newest_version_wins() {
+fn the_newest_version_wins_whatever_the_order() {
     paused(async || {
         let sink = Keyed::from(Recorder::ok());
         let map = map(&sink);
@@ -75,9 +75,9 @@ fn the_newest_version_wins() {
     });
 }
 
-/// A merge folds into what is held, in order, and begins with the update where nothing is.
+/// A merge folds its update into what is held, in order. Where nothing is held it begins an entry.
 #[test]
-fn merging() {
+fn a_merge_folds_into_what_is_held() {
     paused(async || {
         let sink = Keyed::from(Recorder::ok());
         let map = map(&sink);
@@ -97,9 +97,9 @@ fn merging() {
     });
 }
 
-/// Mixing rule: puts and merges keep the version of the entry that they change.
+/// Puts and merges without a version keep the version of the entry that they change.
 #[test]
-fn mixing_keeps_the_version() {
+fn a_put_and_a_merge_keep_the_version_of_the_entry() {
     paused(async || {
         let sink = Keyed::from(Recorder::ok());
         let map = map(&sink);
@@ -116,9 +116,9 @@ fn mixing_keeps_the_version() {
     });
 }
 
-/// M4: a removal takes what is held, with its updates and its version, and never resurrects.
+/// M4: a removal takes what is held, with its updates and its version, and resurrects nothing.
 #[test]
-fn removing() {
+fn a_removal_takes_what_is_held_and_nothing_else() {
     paused(async || {
         let sink = Keyed::from(Recorder::ok());
         let map = map(&sink);
@@ -148,9 +148,9 @@ fn removing() {
     });
 }
 
-/// A map of which everything was removed sends nothing, and a flush of it ends.
+/// A flush of a map of which everything was removed ends, and nothing is sent.
 #[test]
-fn removing_everything() {
+fn a_map_of_which_everything_was_removed_sends_nothing() {
     paused(async || {
         let sink = Keyed::from(Recorder::ok());
         let map = map(&sink);
@@ -166,9 +166,8 @@ fn removing_everything() {
     });
 }
 
-/// Keys are found by what they borrow as.
 #[test]
-fn borrowed_keys() {
+fn keys_are_found_by_what_they_borrow_as() {
     paused(async || {
         let map = steady_map::<String, Vec<u8>>()
             .spawn_fn(|_batch| async { Ok(()) })
@@ -180,9 +179,9 @@ fn borrowed_keys() {
     });
 }
 
-/// `put_all` is as many `put`s, of one key too.
+/// `put_all` and `put_newer_all` are as many single calls, also for one key several times.
 #[test]
-fn putting_many() {
+fn put_all_is_as_many_puts() {
     paused(async || {
         let sink = Keyed::from(Recorder::ok());
         let map = map(&sink);
@@ -203,9 +202,9 @@ fn putting_many() {
     });
 }
 
-/// C2: what `put_all` could not put comes back in order, and nothing is lost or delivered twice.
+/// C2: what `put_all` could not put comes back in order. Nothing is lost or delivered twice.
 #[test]
-fn putting_more_than_there_is_room_for() {
+fn put_all_gives_back_what_it_could_not_put() {
     paused(async || {
         let sink = Keyed::from(Recorder::held());
         let map = steady_map().capacity(16).spawn(sink.clone()).unwrap();
@@ -236,10 +235,9 @@ fn putting_more_than_there_is_room_for() {
     });
 }
 
-/// C5: updates of what is held are accepted in a full map; beginnings are refused, with what they
-/// brought, and have no effect.
+/// C5: a full map accepts updates of what it holds. It refuses new entries and gives them back.
 #[test]
-fn a_full_map() {
+fn a_full_map_accepts_updates_and_refuses_new_entries() {
     paused(async || {
         let sink = Keyed::from(Recorder::ok());
         let map = steady_map()
@@ -290,9 +288,9 @@ fn a_full_map() {
     });
 }
 
-/// C5: a removal, a delivery and a loss make room again; a refusal and a stale update take none.
+/// C5: a removal, a delivery and a loss make room. A refusal and a stale update take none.
 #[test]
-fn room_comes_back() {
+fn removed_delivered_and_lost_entries_give_their_room_back() {
     paused(async || {
         let sink = Keyed::from(Recorder::ok());
         let map = steady_map()
@@ -322,9 +320,9 @@ fn room_comes_back() {
     });
 }
 
-/// C5: a key in flight and put again counts twice.
+/// C5: a key in flight that is put again has two entries.
 #[test]
-fn a_key_in_flight_counts_twice() {
+fn a_key_in_flight_that_is_put_again_counts_twice() {
     paused(async || {
         let sink = Keyed::from(Recorder::held());
         let map = steady_map()
@@ -347,9 +345,9 @@ fn a_key_in_flight_counts_twice() {
     });
 }
 
-/// C2, C3: a closed map refuses everything that changes it and gives key and value back.
+/// C2, C3: a closed map refuses every update, and gives key and value back.
 #[test]
-fn a_closed_map() {
+fn a_closed_map_refuses_every_update() {
     paused(async || {
         let sink = Keyed::from(Recorder::held());
         let map = map(&sink);
@@ -379,9 +377,9 @@ fn a_closed_map() {
     });
 }
 
-/// A mirror's last operation on a key wins, removals of unknown keys included.
+/// The last operation on a key wins, the removal of an unknown key included.
 #[test]
-fn a_mirror() {
+fn a_mirror_sends_the_last_operation_of_each_key() {
     paused(async || {
         let sink = Keyed::from(Recorder::ok());
         let mirror = steady_map().spawn_mirror(sink.clone()).unwrap();
@@ -422,9 +420,9 @@ fn a_mirror() {
     });
 }
 
-/// C5: a removal that begins an entry takes room, one that changes an entry does not.
+/// C5: in a mirror a removal that begins an entry takes room. One that changes an entry does not.
 #[test]
-fn a_full_mirror() {
+fn a_removal_that_begins_an_entry_takes_room() {
     paused(async || {
         let sink = Keyed::from(Recorder::ok());
         let mirror = steady_map::<u64, u64>()
@@ -449,9 +447,9 @@ fn a_full_mirror() {
     });
 }
 
-/// The report and the stats say the same, whatever has happened to the entries.
+/// C7, C9: the report and the stats say the same, whichever outcome an entry has.
 #[test]
-fn the_account() {
+fn the_report_and_the_stats_agree() {
     paused(async || {
         let sink = Keyed::from(Recorder::script([Step::Ok, Step::Reject, Step::Hang]));
         let map = map(&sink);
@@ -508,9 +506,9 @@ impl BuildHasher for Same {
     }
 }
 
-/// Keys whose hashes are all the same are still told apart, and hashed once for each call.
+/// Keys whose hashes are all equal are told apart, and hashed once for each call.
 #[test]
-fn keys_that_collide() {
+fn keys_with_equal_hashes_are_told_apart() {
     paused(async || {
         let (sink, hasher) = (Keyed::from(Recorder::ok()), Same::default());
         let count = hasher.0.clone();
@@ -552,9 +550,9 @@ fn keys_that_collide() {
     });
 }
 
-/// Equal keys are one key, and the entry has the one that was put first.
+/// Equal keys are one key. The entry has the one that was put first.
 #[test]
-fn the_first_key_stays() {
+fn an_entry_keeps_the_key_that_was_put_first() {
     #[derive(Clone, Debug)]
     struct Name(&'static str);
     impl PartialEq for Name {
@@ -591,9 +589,9 @@ fn refused(builder: Builder<Map<u64, u64>>) -> BuildError {
     }
 }
 
-/// Shards are a power of two from 2 to 1024; what else is wrong is said along with them.
+/// Shards are a power of two from 2 to 1024. Other violations are named along with that one.
 #[test]
-fn wrong_settings() {
+fn shards_out_of_bounds_are_named() {
     paused(async || {
         for shards in [0, 1, 3, 2048, usize::MAX] {
             let error = refused(Map::builder().shards(shards));
@@ -630,9 +628,9 @@ fn wrong_settings() {
     });
 }
 
-/// A map has a name and a capacity, and its debug output does not print what it holds.
+/// A map has a name and a capacity. Neither its debug output nor its errors print what it holds.
 #[test]
-fn looks() {
+fn a_map_shows_its_name_and_never_what_it_holds() {
     paused(async || {
         let map = steady_map::<String, String>()
             .name("profiles")

@@ -25,7 +25,7 @@ fn ten_rows(value: u64) -> Vec<Row> {
     ten(value).map(|(key, value)| row(key, value)).collect()
 }
 
-/// C6: a flush ends when all is delivered that was put before, also behind a batch in flight.
+/// C6: a flush ends when all that was put before is delivered, also behind a batch in flight.
 #[test]
 fn a_flush_waits_for_the_sink() {
     paused(async || {
@@ -48,9 +48,9 @@ fn a_flush_waits_for_the_sink() {
     });
 }
 
-/// C6: a flush waits through the backoff of what is in front of it, and covers what is behind.
+/// C6: a flush waits through the backoff of an earlier batch, and covers what is held behind it.
 #[test]
-fn a_flush_waits_through_backoff() {
+fn a_flush_waits_through_a_backoff() {
     paused(async || {
         let sink = Keyed::from(Recorder::script([Step::Fail, Step::Panic, Step::Fail]));
         let map = map(&sink);
@@ -71,9 +71,9 @@ fn a_flush_waits_through_backoff() {
     });
 }
 
-/// C6: a flush does not wait for what is put later, and does not miss what a removal took.
+/// C6: a flush does not wait for what is put later, nor for what was removed.
 #[test]
-fn a_flush_covers_what_was_there() {
+fn a_flush_covers_exactly_what_was_put_before() {
     paused(async || {
         let sink = Keyed::from(Recorder::script([Step::Ok, Step::Hang]));
         let map = map(&sink);
@@ -96,9 +96,9 @@ fn a_flush_covers_what_was_there() {
     });
 }
 
-/// A flush says how many entries were lost, not how many updates.
+/// C6: a flush says how many entries were lost, not how many updates.
 #[test]
-fn a_flush_counts_entries() {
+fn a_flush_counts_lost_entries_and_not_updates() {
     paused(async || {
         let sink = Keyed::from(Recorder::script([Step::Reject, Step::TakeFail]));
         let map = map(&sink);
@@ -114,9 +114,10 @@ fn a_flush_counts_entries() {
     });
 }
 
-/// A failed batch is tried again as it was, before anything newer; what is put meanwhile coalesces.
+/// C4: a failed batch is tried again as it was, before anything newer. Later puts coalesce
+/// meanwhile.
 #[test]
-fn retries_in_place() {
+fn a_failed_batch_is_retried_before_anything_newer() {
     paused(async || {
         let sink = Keyed::from(Recorder::script([Step::Fail; 5]));
         let map = map(&sink);
@@ -145,9 +146,9 @@ fn retries_in_place() {
     });
 }
 
-/// Batches of one, and of everything that waits.
+/// A batch holds one entry, a few, or without a limit everything that waits.
 #[test]
-fn sizes_of_batches() {
+fn no_batch_is_larger_than_the_limit() {
     paused(async || {
         for size in [Some(1), Some(7), None] {
             let sink = Keyed::from(Recorder::script([Step::Fail]));
@@ -175,9 +176,9 @@ fn sizes_of_batches() {
     });
 }
 
-/// A batch leaves when there are entries enough; updates of them are none.
+/// A batch leaves when there are enough entries. Updates of an entry do not count.
 #[test]
-fn entries_make_a_batch() {
+fn entries_fill_a_batch_and_updates_do_not() {
     paused(async || {
         let sink = Keyed::from(Recorder::ok());
         let map = map(&sink);
@@ -193,9 +194,9 @@ fn entries_make_a_batch() {
     });
 }
 
-/// An entry that is updated all the time leaves all the same.
+/// An entry that is updated all the time leaves at its delay.
 #[test]
-fn updates_do_not_put_off() {
+fn updates_do_not_put_off_the_delay() {
     paused(async || {
         let sink = Keyed::from(Recorder::ok());
         let map = steady_map::<u64, u64>()
@@ -212,9 +213,9 @@ fn updates_do_not_put_off() {
     });
 }
 
-/// Without a delay each entry leaves at once; what comes while the sink is busy coalesces.
+/// Without a delay each entry leaves at once. What comes while the sink is busy coalesces.
 #[test]
-fn without_a_delay() {
+fn without_a_delay_an_entry_leaves_at_once() {
     paused(async || {
         let sink = Keyed::from(Recorder::held());
         let map = steady_map::<u64, u64>()
@@ -235,9 +236,9 @@ fn without_a_delay() {
     });
 }
 
-/// A full map makes room by itself, however long the delay and large the batch.
+/// A full map sends what it holds, however long the delay and however large a batch may be.
 #[test]
-fn a_full_map_is_sent() {
+fn a_full_map_makes_room_by_itself() {
     paused(async || {
         let sink = Keyed::from(Recorder::ok());
         let map = steady_map()
@@ -257,9 +258,10 @@ fn a_full_map_is_sent() {
     });
 }
 
-/// Several batches at once, never two with the same key, each partition in its own order.
+/// Several batches are in flight at once. No two of them have the same key, and each key keeps its
+/// order.
 #[test]
-fn many_in_flight() {
+fn batches_in_flight_never_share_a_key() {
     /// Fails if it gets a key that it has.
     struct Exclusive(Keyed, Mutex<HashSet<u64>>);
     impl Sink<Entry<u64, u64>> for Exclusive {
@@ -307,7 +309,7 @@ fn many_in_flight() {
 
 /// A partition whose batch fails holds up its own worker only.
 #[test]
-fn others_go_on() {
+fn a_failing_batch_holds_up_its_own_worker_only() {
     struct Down(Keyed, Mutex<bool>);
     impl Sink<Entry<u64, u64>> for Down {
         async fn send(&self, batch: Batch<Entry<u64, u64>>) -> Result<(), SinkError> {
@@ -338,9 +340,9 @@ fn others_go_on() {
     });
 }
 
-/// With `read_in_flight` a value is found until it has its end, newer ones first.
+/// With `read_in_flight` a value is found until its outcome. A newer value is found first.
 #[test]
-fn reading_what_is_in_flight() {
+fn a_value_in_flight_is_read_until_its_outcome() {
     paused(async || {
         let ends = [
             (vec![Step::Slow(secs(1))], 1),
@@ -390,9 +392,9 @@ fn reading_what_is_in_flight() {
     });
 }
 
-/// The newest is found also of a closed map, while an older one is on its way.
+/// The newest value is found in a closed map too, while an older one is in flight.
 #[test]
-fn reading_a_closed_map() {
+fn a_closed_map_reads_the_newest_value() {
     paused(async || {
         let sink = Keyed::from(Recorder::new(Step::Hang));
         let map = steady_map().read_in_flight().spawn(sink.clone()).unwrap();
@@ -413,10 +415,10 @@ fn reading_a_closed_map() {
     });
 }
 
-/// What is delivered or given up is found, and its version known, until all that left together with
-/// it is; and then no longer.
+/// What is delivered or given up is found, and its version known, until everything that left
+/// together with it has its outcome. Then it is not.
 #[test]
-fn delivered_before_the_others() {
+fn an_entry_is_known_until_all_that_left_with_it_has_its_outcome() {
     paused(async || {
         let slow = Step::Slow(secs(1));
         let sink = Keyed::from(Recorder::script([Step::Ok, Step::Reject, slow]));
@@ -444,9 +446,8 @@ fn delivered_before_the_others() {
     });
 }
 
-/// Without it nothing is found that has left.
 #[test]
-fn not_reading_what_is_in_flight() {
+fn without_read_in_flight_nothing_in_flight_is_found() {
     paused(async || {
         let sink = Keyed::from(Recorder::held());
         let map = map(&sink);
@@ -459,9 +460,9 @@ fn not_reading_what_is_in_flight() {
     });
 }
 
-/// In a mirror a removal, held or in flight, hides what is on its way.
+/// In a mirror a removal, held or in flight, hides the value that is in flight.
 #[test]
-fn reading_removals() {
+fn a_removal_hides_what_is_in_flight() {
     paused(async || {
         let sink = Keyed::from(Recorder::held());
         let mirror = steady_map()
@@ -489,10 +490,10 @@ fn reading_removals() {
     });
 }
 
-/// C7: a dead sink gets nothing, and the shutdown gives everything back, the older entry of a key
-/// before the newer.
+/// C7: a dead sink gets nothing. The shutdown returns everything, the older entry of a key before
+/// the newer.
 #[test]
-fn a_shutdown_with_a_dead_sink() {
+fn a_shutdown_with_a_dead_sink_returns_everything() {
     paused(async || {
         for step in [Step::Hang, Step::Fail, Step::Panic] {
             let sink = Keyed::from(Recorder::new(step));
@@ -522,9 +523,9 @@ fn a_shutdown_with_a_dead_sink() {
     });
 }
 
-/// C7: a slow sink gets what it can take in time.
+/// C7: a slow sink gets what it can take in time. The rest is returned.
 #[test]
-fn a_shutdown_with_a_slow_sink() {
+fn a_slow_sink_gets_what_it_can_take_until_the_deadline() {
     paused(async || {
         for (deadline, delivered) in [(25, 20), (HOUR.as_secs(), 35)] {
             let sink = Keyed::from(Recorder::new(Step::Slow(secs(10))));
@@ -543,9 +544,9 @@ fn a_shutdown_with_a_slow_sink() {
     });
 }
 
-/// C7: a mirror gives its removals back, too.
+/// C7: what a mirror returns includes its removals.
 #[test]
-fn a_shutdown_returns_removals() {
+fn a_shutdown_returns_the_removals_of_a_mirror() {
     paused(async || {
         let sink = Keyed::from(Recorder::new(Step::Hang));
         let mirror = steady_map().spawn_mirror(sink.clone()).unwrap();
@@ -580,9 +581,9 @@ impl Sink<Entry<u64, u64>> for Drainer {
     }
 }
 
-/// The hook gets what is in backoff and what is held, the older entry of a key before the newer.
+/// The hook gets what is in backoff and what is held. If it declines, the rest is sent in batches.
 #[test]
-fn draining() {
+fn the_drain_hook_gets_all_that_is_left() {
     paused(async || {
         for wants in [true, false] {
             let sender = Keyed::from(Recorder::script([Step::Fail]));
@@ -614,7 +615,7 @@ fn draining() {
 
 /// The last handle closes the map, which then delivers what it holds.
 #[test]
-fn the_last_handle() {
+fn a_map_delivers_what_it_holds_after_its_last_handle() {
     paused(async || {
         let sink = Keyed::from(Recorder::script([Step::Fail, Step::Slow(secs(1))]));
         let map = map(&sink);
@@ -627,9 +628,9 @@ fn the_last_handle() {
     });
 }
 
-/// A flush after `close` waits for what was accepted, and one after the end does not wait.
+/// C6: a flush after `close` waits for what was accepted. After the shutdown a flush does not wait.
 #[test]
-fn flushing_a_closed_map() {
+fn a_flush_of_a_closed_map_waits_for_what_was_accepted() {
     paused(async || {
         let sink = Keyed::from(Recorder::script([Step::Slow(secs(1)), Step::Fail]));
         let map = map(&sink);
@@ -642,9 +643,9 @@ fn flushing_a_closed_map() {
     });
 }
 
-/// The runtime goes first: updates are refused, a flush says so, a shutdown returns every entry.
+/// The runtime goes first. Updates are refused, a flush fails, and a shutdown returns every entry.
 #[test]
-fn the_runtime_goes_first() {
+fn a_shutdown_returns_every_entry_when_the_runtime_has_gone() {
     watched(|| {
         for (step, backoff) in [(Step::Hang, ms(1)), (Step::Fail, HOUR)] {
             let runtime = multi_thread(1);
@@ -681,9 +682,9 @@ fn the_runtime_goes_first() {
     });
 }
 
-/// The runtime goes, then the last handle: nothing panics, nothing hangs.
+/// The runtime goes, then the last handle. Nothing panics and nothing hangs.
 #[test]
-fn the_runtime_goes_and_then_the_handle() {
+fn a_map_may_be_dropped_after_its_runtime() {
     watched(|| {
         let runtime = one_thread();
         let map = steady_map()
@@ -696,9 +697,9 @@ fn the_runtime_goes_and_then_the_handle() {
     });
 }
 
-/// Maps on a thread of their own, with a sink that blocks, used by threads without a runtime.
+/// A map on a thread of its own, with a sink that blocks, is used by threads without a runtime.
 #[test]
-fn without_a_runtime() {
+fn a_map_on_its_own_thread_needs_no_runtime() {
     watched(|| {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let log = seen.clone();
@@ -716,9 +717,8 @@ fn without_a_runtime() {
     });
 }
 
-/// A mirror made with a closure, on several workers.
 #[test]
-fn a_mirror_of_a_closure() {
+fn a_closure_on_several_workers_mirrors_the_state() {
     threaded(2, async || {
         let state = Arc::new(Mutex::new(std::collections::BTreeMap::new()));
         let copy = state.clone();
@@ -748,8 +748,8 @@ fn a_mirror_of_a_closure() {
     });
 }
 
-/// At most one entry of a key in a batch, also where what was left over is sent with what waited
-/// behind it.
+/// A batch has at most one entry of a key, also where entries left over from one swap are sent with
+/// those of the next.
 #[test]
 fn no_batch_has_a_key_twice() {
     paused(async || {
@@ -775,9 +775,8 @@ fn no_batch_has_a_key_twice() {
     });
 }
 
-/// What waits behind the rest of a swap makes a batch, too.
 #[test]
-fn a_batch_behind_a_rest() {
+fn a_full_batch_is_noticed_behind_the_rest_of_a_swap() {
     paused(async || {
         let sink = Keyed::from(Recorder::ok());
         let map = map(&sink);
@@ -790,9 +789,8 @@ fn a_batch_behind_a_rest() {
     });
 }
 
-/// What was removed while a map closes is not found any more.
 #[test]
-fn removing_while_a_map_closes() {
+fn what_is_removed_while_a_map_closes_is_not_found_again() {
     watched(|| {
         for _ in 0..50 {
             let map = Map::builder()

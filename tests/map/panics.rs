@@ -181,9 +181,9 @@ fn alone(test: &str, body: impl FnOnce()) {
     assert!(ran.contains("1 passed"), "{path} names no test: {ran}");
 }
 
-/// A call whose key panics in `Hash` or `Eq`, or whose value does in `Clone`, changes nothing.
+/// A call whose key panics in `Hash` or `Eq` changes nothing.
 #[test]
-fn a_call_that_panics() {
+fn a_call_that_panics_changes_nothing() {
     type Call = fn(&Field, Mine, Mine);
     let calls: [(&str, u8, Call); 12] = [
         ("put", HASH, |map, key, value| _ = map.put(key, value)),
@@ -243,9 +243,9 @@ fn a_call_that_panics() {
     });
 }
 
-/// A panic in `Eq` while the key is in flight, too, where more is compared.
+/// A key is compared with more keys while entries are in flight.
 #[test]
-fn comparing_with_what_is_in_flight() {
+fn a_panic_in_eq_changes_nothing_while_the_key_is_in_flight() {
     paused(async || {
         let (sink, alive) = (Keyed::from(Recorder::held()), Alive::default());
         let map = builder().read_in_flight().spawn(sink.clone()).unwrap();
@@ -274,9 +274,8 @@ fn comparing_with_what_is_in_flight() {
     });
 }
 
-/// A value that panics when it is read is delivered all the same.
 #[test]
-fn reading_what_panics() {
+fn a_value_that_panics_when_it_is_read_is_delivered() {
     paused(async || {
         let (sink, alive) = (Keyed::from(Recorder::ok()), Alive::default());
         let map = builder().spawn(sink.clone()).unwrap();
@@ -291,9 +290,9 @@ fn reading_what_panics() {
     });
 }
 
-/// A merge that panics leaves the entry as it has made it, and does not count.
+/// A merge that panics leaves the value as the closure has made it, and does not count.
 #[test]
-fn a_merge_that_panics() {
+fn a_merge_that_panics_does_not_count() {
     paused(async || {
         let (sink, alive) = (Keyed::from(Recorder::ok()), Alive::default());
         let map = builder().spawn(sink.clone()).unwrap();
@@ -317,9 +316,9 @@ fn a_merge_that_panics() {
     });
 }
 
-/// What a put replaces or has too much may panic when it is dropped: the new value is there.
+/// The old value, a second key, a stale value and a removed key may panic when they are dropped.
 #[test]
-fn dropping_what_is_replaced() {
+fn a_put_takes_effect_when_what_it_replaces_panics() {
     paused(async || {
         let (sink, alive) = (Keyed::from(Recorder::ok()), Alive::default());
         let map = builder().spawn(sink.clone()).unwrap();
@@ -356,10 +355,10 @@ fn dropping_what_is_replaced() {
     });
 }
 
-/// What is stale with its key.
+/// Key and value are dropped one after the other, and both panic.
 #[test]
-fn dropping_a_stale_pair() {
-    alone("dropping_a_stale_pair", || {
+fn a_stale_pair_that_panics_does_not_abort() {
+    alone("a_stale_pair_that_panics_does_not_abort", || {
         paused(async || {
             let (sink, alive) = (Keyed::from(Recorder::ok()), Alive::default());
             let map = builder().spawn(sink.clone()).unwrap();
@@ -372,10 +371,10 @@ fn dropping_a_stale_pair() {
     });
 }
 
-/// The old value and the second key.
+/// The old value and the second key both panic when they are dropped.
 #[test]
-fn dropping_a_replaced_pair() {
-    alone("dropping_a_replaced_pair", || {
+fn a_replaced_pair_that_panics_does_not_abort() {
+    alone("a_replaced_pair_that_panics_does_not_abort", || {
         paused(async || {
             let (sink, alive) = (Keyed::from(Recorder::ok()), Alive::default());
             let map = builder().spawn(sink.clone()).unwrap();
@@ -389,10 +388,10 @@ fn dropping_a_replaced_pair() {
     });
 }
 
-/// A key that panics when it is taken out, with a value that would do so on the way to the caller.
+/// The key panics when it is taken out, and the value would panic on its way to the caller.
 #[test]
-fn removing_two_things_at_once() {
-    alone("removing_two_things_at_once", || {
+fn a_removed_pair_that_panics_does_not_abort() {
+    alone("a_removed_pair_that_panics_does_not_abort", || {
         paused(async || {
             let (sink, alive) = (Keyed::from(Recorder::ok()), Alive::default());
             let map = builder().spawn(sink.clone()).unwrap();
@@ -405,9 +404,9 @@ fn removing_two_things_at_once() {
     });
 }
 
-/// Keys and values that panic when they are dropped after their delivery, several in one batch.
+/// Several keys or values of one batch panic when they are dropped after their outcome.
 #[test]
-fn dropping_what_was_delivered() {
+fn delivered_keys_and_values_that_panic_when_dropped_stop_nothing() {
     paused(async || {
         for keys in [false, true] {
             for step in [Step::Ok, Step::Reject, Step::DropFirst] {
@@ -439,10 +438,10 @@ fn dropping_what_was_delivered() {
     });
 }
 
-/// What the flusher clones, for reading in flight and for remembering, may panic: its own entry may
-/// go that way, no other does, and nothing stops.
+/// The flusher clones values for `read_in_flight` and keys for `remember_versions`. Where that
+/// panics nothing stops, and no other entry is harmed.
 #[test]
-fn cloning_in_the_flusher() {
+fn a_clone_that_panics_in_the_flusher_costs_its_own_entry_only() {
     paused(async || {
         for (of_key, versions) in [(false, false), (true, false), (true, true), (false, true)] {
             let (sink, alive) = (
@@ -487,9 +486,9 @@ fn cloning_in_the_flusher() {
     });
 }
 
-/// `Hash` and `Eq` that panic while the flusher works stop nothing, whether it needs them or not.
+/// `Hash` and `Eq` panic while the flusher works, whether it calls them or not.
 #[test]
-fn hashing_and_comparing_in_the_flusher() {
+fn a_hash_or_eq_that_panics_in_the_flusher_stops_nothing() {
     paused(async || {
         for fault in [HASH, EQ] {
             let (sink, alive) = (
@@ -521,9 +520,9 @@ fn hashing_and_comparing_in_the_flusher() {
     });
 }
 
-/// In a mirror, whose removals clone the key.
+/// A removal in a mirror clones the key.
 #[test]
-fn a_removal_that_panics() {
+fn a_removal_in_a_mirror_that_panics_changes_nothing() {
     paused(async || {
         let (sink, alive) = (Keyed::from(Recorder::ok()), Alive::default());
         let mirror = builder().spawn_mirror(sink.clone()).unwrap();
@@ -550,77 +549,81 @@ fn a_removal_that_panics() {
     });
 }
 
-/// A map that goes down with entries whose `Drop` panics, its runtime gone before it.
 #[test]
-fn dropping_a_map_that_is_not_empty() {
-    alone("dropping_a_map_that_is_not_empty", || {
-        watched(|| {
-            for in_flight in [false, true] {
-                let runtime = one_thread();
-                let (sink, alive) = (Keyed::from(Recorder::held()), Alive::default());
-                let map = builder()
-                    .max_batch_size(if in_flight { 8 } else { 16 })
-                    .read_in_flight()
-                    .runtime(runtime.handle().clone())
-                    .spawn(sink.clone())
-                    .unwrap();
-                fill(&map, &alive);
-                if in_flight {
-                    runtime.block_on(sink.begun(1));
-                }
-                for id in 20..24 {
-                    map.put(alive.mine(id), alive.mine(id).arm(DROP)).unwrap();
-                    map.put(alive.mine(id + 10).arm(DROP), alive.mine(id))
+fn a_map_whose_entries_panic_may_be_dropped_after_its_runtime() {
+    alone(
+        "a_map_whose_entries_panic_may_be_dropped_after_its_runtime",
+        || {
+            watched(|| {
+                for in_flight in [false, true] {
+                    let runtime = one_thread();
+                    let (sink, alive) = (Keyed::from(Recorder::held()), Alive::default());
+                    let map = builder()
+                        .max_batch_size(if in_flight { 8 } else { 16 })
+                        .read_in_flight()
+                        .runtime(runtime.handle().clone())
+                        .spawn(sink.clone())
                         .unwrap();
+                    fill(&map, &alive);
+                    if in_flight {
+                        runtime.block_on(sink.begun(1));
+                    }
+                    for id in 20..24 {
+                        map.put(alive.mine(id), alive.mine(id).arm(DROP)).unwrap();
+                        map.put(alive.mine(id + 10).arm(DROP), alive.mine(id))
+                            .unwrap();
+                    }
+                    drop(runtime);
+                    // Whoever drops the last handle may get one panic; the process goes on.
+                    let _ = blows(|| drop(map));
+                    assert_eq!(alive.count(), 0);
                 }
-                drop(runtime);
-                // Whoever drops the last handle may get one panic; the process goes on.
-                let _ = blows(|| drop(map));
-                assert_eq!(alive.count(), 0);
-            }
-        });
-    });
+            });
+        },
+    );
 }
 
-/// What was left on its way, or to be sent, by a runtime that went: entries whose `Drop` panics.
+/// Entries and items were in flight, or about to be sent, when the runtime went.
 #[test]
-fn dropping_what_is_left_behind() {
+fn entries_in_flight_that_panic_may_be_dropped_after_the_runtime() {
     struct Bad;
     impl Drop for Bad {
         fn drop(&mut self) {
             resume_unwind(Box::new("scripted"));
         }
     }
-    alone("dropping_what_is_left_behind", || {
-        watched(|| {
-            let runtime = one_thread();
-            let map = Map::<u64, Bad>::builder()
-                .partitions(1)
-                .max_batch_size(10)
-                .runtime(runtime.handle().clone())
-                .spawn_fn(|_batch| std::future::pending())
-                .unwrap();
-            let queue = swaplane::Queue::<Bad>::builder()
-                .partitions(1)
-                .max_batch_size(10)
-                .runtime(runtime.handle().clone())
-                .spawn_fn(|_batch| std::future::pending())
-                .unwrap();
-            for key in 0..35 {
-                map.put(key, Bad).unwrap();
-                queue.push(Bad).unwrap();
-            }
-            runtime.block_on(settle());
-            drop(runtime);
-            let _ = blows(|| drop(map));
-            let _ = blows(|| drop(queue));
-        });
-    });
+    alone(
+        "entries_in_flight_that_panic_may_be_dropped_after_the_runtime",
+        || {
+            watched(|| {
+                let runtime = one_thread();
+                let map = Map::<u64, Bad>::builder()
+                    .partitions(1)
+                    .max_batch_size(10)
+                    .runtime(runtime.handle().clone())
+                    .spawn_fn(|_batch| std::future::pending())
+                    .unwrap();
+                let queue = swaplane::Queue::<Bad>::builder()
+                    .partitions(1)
+                    .max_batch_size(10)
+                    .runtime(runtime.handle().clone())
+                    .spawn_fn(|_batch| std::future::pending())
+                    .unwrap();
+                for key in 0..35 {
+                    map.put(key, Bad).unwrap();
+                    queue.push(Bad).unwrap();
+                }
+                runtime.block_on(settle());
+                drop(runtime);
+                let _ = blows(|| drop(map));
+                let _ = blows(|| drop(queue));
+            });
+        },
+    );
 }
 
-/// A sink that panics at every attempt costs its own batches only.
 #[test]
-fn a_sink_that_always_panics() {
+fn a_sink_that_always_panics_loses_only_its_batches() {
     paused(async || {
         let sink = Keyed::from(Recorder::new(Step::Panic));
         let map = steady_map()
@@ -644,9 +647,9 @@ fn a_sink_that_always_panics() {
     });
 }
 
-/// Threads that panic all the time, in all ways, next to others that do not.
+/// Threads that panic all the time, in all ways, run beside others that do not.
 #[test]
-fn panics_among_others() {
+fn threads_that_panic_do_not_harm_others() {
     watched(|| {
         let (sink, alive) = (
             Keyed::from(Recorder::script([Step::Panic; 9])),

@@ -33,9 +33,9 @@ fn send(map: &Map<u64, u64>) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move { map.flush().await.unwrap_or_default() })
 }
 
-/// An entry in flight is compared with, strictly, until it is delivered.
+/// An older or equal version is stale until the entry in flight is delivered.
 #[test]
-fn in_flight() {
+fn a_version_in_flight_makes_older_ones_stale() {
     paused(async || {
         for remembered in [0, 1] {
             let sink = Keyed::from(Recorder::held());
@@ -59,9 +59,9 @@ fn in_flight() {
     });
 }
 
-/// So is one that waits for its retry, through all of its attempts.
+/// An entry that waits for its retry is compared with through all of its attempts.
 #[test]
-fn in_backoff() {
+fn a_version_in_backoff_makes_older_ones_stale() {
     paused(async || {
         let sink = Keyed::from(Recorder::script([Step::Fail, Step::Panic, Step::Fail]));
         let map = map(&sink);
@@ -81,9 +81,9 @@ fn in_backoff() {
     });
 }
 
-/// In flight, waiting behind that, and held: the newest of them all counts.
+/// An entry in flight, one that waits behind it, and a held one are compared with.
 #[test]
-fn of_several_the_newest_counts() {
+fn the_newest_of_several_entries_of_a_key_counts() {
     paused(async || {
         let sink = Keyed::from(Recorder::held());
         let map = map(&sink);
@@ -102,9 +102,9 @@ fn of_several_the_newest_counts() {
     });
 }
 
-/// Delivered, lost or removed, a version is forgotten, unless it is to be remembered.
+/// A version that is delivered, lost or removed is forgotten, unless the map remembers versions.
 #[test]
-fn afterwards() {
+fn a_version_is_forgotten_after_its_outcome_unless_remembered() {
     paused(async || {
         for (remembered, then) in [(0, [Inserted, Replaced]), (1, [Stale, Stale])] {
             for step in [Step::Ok, Step::Reject, Step::TakeFail, Step::Fail] {
@@ -128,9 +128,9 @@ fn afterwards() {
     });
 }
 
-/// Remembered is who was delivered last, not who was looked at last or delivered first.
+/// A key that was delivered last is remembered, not one that was looked up last.
 #[test]
-fn the_map_remembers_those_delivered_last() {
+fn the_map_remembers_the_keys_delivered_last() {
     paused(async || {
         let sink = Keyed::from(Recorder::ok());
         let map = remembering(2, &sink);
@@ -155,7 +155,7 @@ fn the_map_remembers_those_delivered_last() {
     });
 }
 
-/// A batch larger than what is remembered leaves the last of its keys, as many as asked for.
+/// A batch larger than what is remembered leaves as many of its keys as were asked for.
 #[test]
 fn no_more_is_remembered_than_asked_for() {
     paused(async || {
@@ -171,9 +171,8 @@ fn no_more_is_remembered_than_asked_for() {
     });
 }
 
-/// A put without a version does not make the map forget the one it remembers.
 #[test]
-fn remembered_through_puts() {
+fn a_put_without_a_version_keeps_the_remembered_one() {
     paused(async || {
         let sink = Keyed::from(Recorder::ok());
         let map = remembering(10, &sink);
@@ -193,10 +192,10 @@ fn remembered_through_puts() {
     });
 }
 
-/// Mixing rule: what a put or a merge begins has no version, but must not let in what is stale
-/// against the version in flight, be it in backoff or not.
+/// A put or a merge begins an entry without a version. What is older than the version in flight or
+/// in backoff stays stale.
 #[test]
-fn begun_by_a_put_behind_a_version() {
+fn an_entry_without_a_version_refuses_what_is_stale_in_flight() {
     paused(async || {
         for step in [Step::Slow(secs(5)), Step::Fail] {
             for merges in [false, true] {
@@ -226,9 +225,9 @@ fn begun_by_a_put_behind_a_version() {
     });
 }
 
-/// The entry without a version reaches the sink as one; then the version before it is forgotten.
+/// The version in flight before it is forgotten with it.
 #[test]
-fn without_a_version_behind_one() {
+fn an_entry_without_a_version_reaches_the_sink_without_one() {
     paused(async || {
         let sink = Keyed::from(Recorder::held());
         let map = map(&sink);
@@ -243,9 +242,8 @@ fn without_a_version_behind_one() {
     });
 }
 
-/// What waits in a later batch than the first of its flush is on its way like the rest.
 #[test]
-fn behind_a_batch_in_flight() {
+fn entries_behind_the_first_batch_of_a_flush_count_as_in_flight() {
     paused(async || {
         let sink = Keyed::from(Recorder::held());
         let map: Map<u64, u64> = steady_map().max_batch_size(2).spawn(sink.clone()).unwrap();
@@ -272,9 +270,8 @@ fn behind_a_batch_in_flight() {
     });
 }
 
-/// What a shutdown returns is in the order of its versions.
 #[test]
-fn returned_in_order() {
+fn a_shutdown_returns_the_entries_of_a_key_by_version() {
     paused(async || {
         let sink = Keyed::from(Recorder::new(Step::Hang));
         let map = map(&sink);
@@ -290,9 +287,9 @@ fn returned_in_order() {
     });
 }
 
-/// A removal in a mirror keeps the version, so that nothing stale brings the key back.
+/// Nothing stale brings a removed key back.
 #[test]
-fn a_removal_keeps_the_version() {
+fn a_removal_in_a_mirror_keeps_the_version() {
     paused(async || {
         let sink = Keyed::from(Recorder::ok());
         let mirror = mirror(&sink);
@@ -308,9 +305,9 @@ fn a_removal_keeps_the_version() {
     });
 }
 
-/// A removal is on its way with its version: in flight, in backoff, and later if remembered.
+/// A removal has its version in flight, in backoff, and later if versions are remembered.
 #[test]
-fn a_removal_on_its_way() {
+fn a_removal_in_flight_makes_older_versions_stale() {
     paused(async || {
         for remembered in [0, 1] {
             let sink = Keyed::from(Recorder::script([Step::Slow(secs(5)), Step::Fail]));
@@ -337,9 +334,9 @@ fn a_removal_on_its_way() {
     });
 }
 
-/// A removal that begins an entry behind a version lets in what is newer than that, only.
+/// A removal that begins an entry behind a version in flight lets in newer versions only.
 #[test]
-fn a_removal_behind_a_version() {
+fn a_removal_behind_a_version_in_flight_keeps_it() {
     paused(async || {
         let sink = Keyed::from(Recorder::held());
         let mirror = mirror(&sink);
@@ -362,9 +359,10 @@ fn a_removal_behind_a_version() {
     });
 }
 
-/// Versions of one partition, or of many with several batches in flight: per key they only grow.
+/// M1: the versions of each key grow, with one partition or many, and with several batches in
+/// flight.
 #[test]
-fn versions_only_grow() {
+fn versions_that_reach_the_sink_only_grow() {
     paused(async || {
         for (partitions, in_flight) in [(1, 1), (4, 1), (4, 4)] {
             let mut rng = crate::common::Rng::new(partitions as u64 + in_flight as u64);

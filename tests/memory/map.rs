@@ -32,9 +32,9 @@ async fn assert_lean(map: &Map<u64, Value>, before: isize) {
     assert!(kept < 100_000, "{kept} bytes are kept");
 }
 
-/// A sink so slow that the flusher looks for memory while much is on its way.
+/// The sink is so slow that the flusher frees memory while much is in flight.
 #[test]
-fn after_a_burst() {
+fn a_map_is_small_again_after_a_burst() {
     in_turn(async || {
         let before = LIVE_BYTES.load(Relaxed);
         let slow = |batch: Batch<Entry<u64, Value>>| async move {
@@ -48,9 +48,9 @@ fn after_a_burst() {
     });
 }
 
-/// One batch of everything, which is through after some attempts.
+/// One batch of everything is delivered after some attempts.
 #[test]
-fn after_an_outage() {
+fn a_map_is_small_again_after_an_outage() {
     in_turn(async || {
         let before = LIVE_BYTES.load(Relaxed);
         let attempts = AtomicUsize::new(0);
@@ -67,9 +67,9 @@ fn after_an_outage() {
     });
 }
 
-/// Nothing was ever sent.
+/// Nothing is sent.
 #[test]
-fn after_removals() {
+fn a_map_is_small_again_after_removals() {
     in_turn(async || {
         let before = LIVE_BYTES.load(Relaxed);
         let map = builder()

@@ -18,8 +18,7 @@ async fn take(batch: Batch<Item>) -> Result<(), swaplane::SinkError> {
     Ok(())
 }
 
-/// Once lanes have grown, neither a push nor a flush of them needs memory, but for the task of
-/// the attempt, and what an answer to `flush` takes.
+/// Once lanes have grown, no push allocates.
 #[test]
 fn a_steady_load_allocates_nothing_per_push() {
     in_turn(async || {
@@ -45,7 +44,7 @@ fn a_steady_load_allocates_nothing_per_push() {
     });
 }
 
-/// Design: at most two allocations a batch. (The flush that ends a round costs one more.)
+/// The flush that ends a round costs one allocation more.
 #[test]
 fn a_batch_costs_at_most_two_allocations() {
     in_turn(async || {
@@ -77,7 +76,7 @@ fn a_batch_costs_at_most_two_allocations() {
     });
 }
 
-/// After a burst and silence a queue is small again, whichever way the burst came in.
+/// After a burst and a silence a queue is small again, whichever way the burst was pushed.
 #[test]
 fn a_burst_gives_its_memory_back() {
     in_turn(async || {
@@ -113,8 +112,8 @@ fn a_burst_gives_its_memory_back() {
     });
 }
 
-/// So it is where it never falls silent. But a load that swells and ebbs within a second finds the
-/// memory where it left it.
+/// Pushes that swell and ebb within a second find the memory that they have used before. The lane
+/// is small again when they stay few.
 #[test]
 fn a_lane_in_use_keeps_what_it_used_in_the_last_second() {
     in_turn(async || {
@@ -149,7 +148,7 @@ fn a_lane_in_use_keeps_what_it_used_in_the_last_second() {
     });
 }
 
-/// So it is where little is pushed after a burst, but some of it every second.
+/// After the burst one item is pushed every second.
 #[test]
 fn a_trickle_after_a_burst_does_not_keep_its_memory() {
     in_turn(async || {
@@ -172,7 +171,7 @@ fn a_trickle_after_a_burst_does_not_keep_its_memory() {
     });
 }
 
-/// What is held costs little more than itself: a million items of 16 bytes in one lane.
+/// A million items of 16 bytes are held in one lane.
 #[test]
 fn held_items_cost_little_more_than_themselves() {
     in_turn(async || {
@@ -194,7 +193,7 @@ fn held_items_cost_little_more_than_themselves() {
     });
 }
 
-/// Flushes that are given up while the sink hangs leave nothing behind.
+/// Flushes that are dropped while the sink hangs leave nothing behind.
 #[test]
 fn flushes_that_are_given_up_cost_nothing() {
     in_turn(async || {
@@ -219,7 +218,6 @@ fn flushes_that_are_given_up_cost_nothing() {
     });
 }
 
-/// A queue that was dropped leaves nothing.
 #[test]
 fn a_dropped_queue_leaves_nothing() {
     in_turn(async || {
@@ -245,7 +243,7 @@ fn a_dropped_queue_leaves_nothing() {
     });
 }
 
-/// Memory for batches is kept by what the queue holds at most, not by their number.
+/// The memory that is kept for batches depends on what the queue may hold, not on their number.
 #[test]
 fn large_and_small_batches_in_turn_keep_the_memory_of_few_large_ones() {
     const LARGE: u64 = 100_000;

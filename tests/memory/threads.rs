@@ -18,9 +18,9 @@ fn resident() -> Option<usize> {
     line.trim().trim_end_matches("kB").trim().parse().ok()
 }
 
-/// Lanes of ended threads are reused: 100,000 short threads leave no memory behind.
+/// The lanes of ended threads are used again.
 #[test]
-fn a_hundred_thousand_short_threads() {
+fn a_hundred_thousand_short_threads_leave_no_memory_behind() {
     let _turn = lock(&TURN);
     within(secs(300), || {
         let got = Arc::new(AtomicUsize::new(0));

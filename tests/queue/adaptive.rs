@@ -6,9 +6,9 @@ use crate::common::{HOUR, Recorder, finish, item, ms, numbers, paused, settle};
 use swaplane::{Queue, Retry};
 use tokio::time::Instant;
 
-/// Zero delay hands an item over at once, without any time passing.
+/// No time passes.
 #[test]
-fn adaptive_does_not_wait() {
+fn without_a_delay_an_item_leaves_at_once() {
     paused(async || {
         let sink = Recorder::ok();
         let queue = Queue::builder()
@@ -26,9 +26,9 @@ fn adaptive_does_not_wait() {
     });
 }
 
-/// Zero delay: what comes while the sink is busy leaves in one batch when it is free.
+/// What is pushed while the sink is busy leaves in one batch when the sink is free.
 #[test]
-fn adaptive_batches_grow_while_the_sink_is_busy() {
+fn without_a_delay_batches_grow_while_the_sink_is_busy() {
     paused(async || {
         let sink = Recorder::held();
         let queue = Queue::builder()
@@ -59,9 +59,9 @@ fn adaptive_batches_grow_while_the_sink_is_busy() {
     });
 }
 
-/// A batch size of two and no delay: nothing is left behind after any number of pushes.
+/// The bursts have any length.
 #[test]
-fn adaptive_with_batches_of_two() {
+fn without_a_delay_batches_of_two_leave_nothing_behind() {
     paused(async || {
         let sink = Recorder::ok();
         let queue = Queue::builder()
@@ -83,7 +83,7 @@ fn adaptive_with_batches_of_two() {
     });
 }
 
-/// Every second push completes a batch of two, whatever the delay.
+/// Every second push fills a batch of two.
 #[test]
 fn pairs_leave_despite_an_endless_delay() {
     paused(async || {
@@ -103,7 +103,7 @@ fn pairs_leave_despite_an_endless_delay() {
     });
 }
 
-/// An unlimited batch takes everything that was there, in one piece.
+/// A batch without a limit has all that was there.
 #[test]
 fn unlimited_batches_take_everything() {
     paused(async || {

@@ -18,7 +18,7 @@ fn by_size(size: usize) -> Builder<Queue<u64>> {
         .retry(Retry::never())
 }
 
-/// Full batches leave at once, exactly full and in order; the remainder waits for its delay.
+/// A full batch leaves at once, exactly full and in order. The remainder waits for its delay.
 #[test]
 fn full_batches_leave_by_size() {
     paused(async || {
@@ -44,9 +44,8 @@ fn full_batches_leave_by_size() {
     });
 }
 
-/// Rounds of one batch each go out whole, one after the other.
 #[test]
-fn round_after_round_by_size() {
+fn rounds_of_one_batch_each_leave_whole() {
     paused(async || {
         let sink = Recorder::ok();
         let queue = by_size(500).spawn(sink.clone()).unwrap();
@@ -136,9 +135,9 @@ fn the_delay_counts_from_the_first_item() {
     });
 }
 
-/// An idle queue sends nothing, however long it waits, and wakes on the next push.
+/// The next push wakes it, however long it was idle.
 #[test]
-fn nothing_to_do_sends_nothing() {
+fn an_idle_queue_sends_nothing() {
     paused(async || {
         for delay in [Duration::ZERO, ms(50)] {
             let sink = Recorder::ok();
@@ -191,7 +190,7 @@ fn close_sends_what_waits() {
     });
 }
 
-/// No batch exceeds the limit, whoever pushes and however: threads, writers, keys, bursts.
+/// No batch exceeds the limit, whoever pushes: threads, writers, keys, one by one or in bursts.
 #[test]
 fn no_batch_is_too_large() {
     for (delay, size) in [(Duration::ZERO, 7), (ms(1), 100), (HOUR, 33)] {
@@ -228,7 +227,7 @@ fn no_batch_is_too_large() {
     }
 }
 
-/// Items of many lanes share batches: forty lanes of one item each do not make forty batches.
+/// Forty lanes of one item each make one batch.
 #[test]
 fn batches_are_filled_across_lanes_and_partitions() {
     paused(async || {
@@ -244,9 +243,9 @@ fn batches_are_filled_across_lanes_and_partitions() {
     });
 }
 
-/// A batch has an id of its own, an attempt number from one, and its items by slice access.
+/// Each batch has an id of its own. Its attempts are counted from one.
 #[test]
-fn a_batch_knows_itself() {
+fn a_batch_knows_its_id_and_its_attempt() {
     paused(async || {
         let sink = Recorder::script([Step::Fail]);
         let queue = by_size(2)
@@ -267,7 +266,7 @@ fn a_batch_knows_itself() {
     });
 }
 
-/// A sink may rearrange its batch in place; the items stay accounted for.
+/// A sink may rearrange its batch and change its items.
 #[test]
 fn a_batch_can_be_changed_in_place() {
     paused(async || {
@@ -286,7 +285,7 @@ fn a_batch_can_be_changed_in_place() {
     });
 }
 
-/// Overload: a stuck sink fills the queue, pushes are refused, and all goes on once it recovers.
+/// A stuck sink fills the queue, and pushes are refused. All goes on once the sink recovers.
 #[test]
 fn overload_is_refused_and_overcome() {
     paused(async || {

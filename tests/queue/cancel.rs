@@ -47,9 +47,9 @@ fn retrying<T: Send + 'static>() -> Builder<Queue<T>> {
         .retry(|_: u32, _: &SinkError| Some(ms(100)))
 }
 
-/// C6: a flush dropped at any poll loses and repeats nothing.
+/// C6: what is pushed before and after is delivered once.
 #[test]
-fn flush_dropped_at_every_poll() {
+fn a_flush_dropped_at_any_poll_loses_and_repeats_nothing() {
     paused(async || {
         for seed in 0..3 {
             for polls in 0..POLLS {
@@ -72,9 +72,9 @@ fn flush_dropped_at_every_poll() {
     });
 }
 
-/// C5: a reservation dropped at any poll, or turned into a permit that is dropped, costs no room.
+/// C5: so too where it has become a permit, which is dropped.
 #[test]
-fn reserve_dropped_at_every_poll() {
+fn a_reservation_dropped_at_any_poll_costs_no_room() {
     paused(async || {
         for seed in 0..3 {
             for polls in 0..POLLS {
@@ -99,9 +99,9 @@ fn reserve_dropped_at_every_poll() {
     });
 }
 
-/// C1, C7: a shutdown dropped at any poll leaves the rest to the next one, and nothing is lost.
+/// C1, C7: nothing is lost.
 #[test]
-fn shutdown_dropped_at_every_poll() {
+fn a_shutdown_dropped_at_any_poll_leaves_the_rest_to_the_next() {
     paused(async || {
         for seed in 0..3 {
             for polls in 0..POLLS {

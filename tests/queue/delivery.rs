@@ -25,7 +25,7 @@ fn assert_one_batch(attempts: &[Attempt]) {
     }
 }
 
-/// A timed-out attempt is cancelled at its timeout and counts as failed; then the batch goes again.
+/// The attempt is cancelled and counts as failed. Then the batch is tried again.
 #[test]
 fn a_hanging_attempt_ends_at_its_timeout() {
     paused(async || {
@@ -56,7 +56,7 @@ fn a_slow_attempt_within_its_timeout_is_fine() {
     });
 }
 
-/// C1: a sink that gives its batch back at once is judged by its result all the same.
+/// C1: a sink that gives its batch back at once is judged by its result.
 #[test]
 fn dropping_the_batch_early_decides_nothing() {
     paused(async || {
@@ -129,9 +129,9 @@ fn taken_items_are_lost_by_failure() {
     });
 }
 
-/// C4: while a detached task keeps the batch of a failed attempt, the next attempt waits for it.
+/// C4: a detached task keeps the batch of a failed attempt. The next attempt waits for it.
 #[test]
-fn a_retry_waits_until_the_batch_is_home() {
+fn a_retry_waits_until_the_batch_is_back() {
     paused(async || {
         let log = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::new(AtomicBool::new(false));
@@ -167,8 +167,7 @@ fn a_retry_waits_until_the_batch_is_home() {
     });
 }
 
-/// C4: an attempt that gives its batch back and then blocks its thread beyond its timeout does not
-/// overlap its retry.
+/// C4: the attempt gives its batch back, then blocks its thread beyond its timeout.
 #[test]
 fn a_retry_waits_until_the_attempt_has_ended() {
     threaded(2, async || {
@@ -209,7 +208,7 @@ fn a_retry_waits_until_the_attempt_has_ended() {
     });
 }
 
-/// C1, C4: a blocking attempt that outlives its timeout never overlaps its retry.
+/// C1, C4: a blocking closure outlives its timeout.
 #[test]
 fn an_overlong_blocking_attempt_never_overlaps_its_retry() {
     threaded(2, async || {

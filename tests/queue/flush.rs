@@ -18,9 +18,9 @@ fn slow_queue() -> Builder<Queue<u64>> {
     steady_queue().attempt_timeout(10 * HOUR)
 }
 
-/// A flush of an empty queue ends at once, with nothing sent.
+/// Nothing is sent.
 #[test]
-fn flushing_nothing() {
+fn a_flush_of_an_empty_queue_ends_at_once() {
     paused(async || {
         let sink = Recorder::ok();
         let queue: Queue<u64> = slow_queue().spawn(sink.clone()).unwrap();
@@ -101,7 +101,8 @@ fn a_flush_reports_what_was_lost() {
     });
 }
 
-/// What is held when the flush is called counts, also if it is lost before the flusher hears of it.
+/// What is held when the flush is called counts, also if it is lost before the flusher takes the
+/// request.
 #[test]
 fn a_flush_reports_what_is_lost_just_then() {
     paused(async || {
@@ -127,9 +128,9 @@ fn a_flush_reports_what_is_lost_just_then() {
     });
 }
 
-/// Any number of flushes at once all end, each with its own items.
+/// Each flush covers its own items.
 #[test]
-fn many_flushes_at_once() {
+fn many_flushes_at_once_all_end() {
     paused(async || {
         let sink = Recorder::held();
         let queue = slow_queue().spawn(sink.clone()).unwrap();
@@ -155,7 +156,7 @@ fn many_flushes_at_once() {
 
 /// A flush that is dropped, polled or not, takes nothing with it and blocks no other.
 #[test]
-fn dropped_flushes_are_harmless() {
+fn a_dropped_flush_is_harmless() {
     paused(async || {
         let sink = Recorder::held();
         let queue = slow_queue().spawn(sink.clone()).unwrap();
@@ -174,9 +175,9 @@ fn dropped_flushes_are_harmless() {
     });
 }
 
-/// A flush of keyed, unkeyed and writer items covers them all.
+/// It covers keyed and unkeyed items, those of writers and those of permits.
 #[test]
-fn a_flush_covers_every_way_in() {
+fn a_flush_covers_every_kind_of_push() {
     paused(async || {
         let sink = Recorder::ok();
         let queue = slow_queue()
@@ -201,9 +202,9 @@ fn a_flush_covers_every_way_in() {
     });
 }
 
-/// A thread that pushed and then flushed finds its item delivered, however many do the same.
+/// A thread that has pushed and then flushed finds its item delivered. Many threads do so at once.
 #[test]
-fn a_flush_covers_its_own_push_under_load() {
+fn a_flush_covers_the_pushes_of_its_thread() {
     for in_flight in [1, 3] {
         threaded(2, async move || {
             let mut rng = Rng::new(in_flight as u64);
@@ -236,9 +237,8 @@ fn a_flush_covers_its_own_push_under_load() {
     }
 }
 
-/// C6 with the queue closed: a flush still waits for what was accepted, and then ends.
 #[test]
-fn a_flush_after_close() {
+fn a_flush_after_close_waits_for_what_was_accepted() {
     paused(async || {
         let sink = Recorder::held();
         let queue = slow_queue().spawn(sink.clone()).unwrap();
@@ -253,7 +253,7 @@ fn a_flush_after_close() {
     });
 }
 
-/// A flush that is under way when a shutdown gives up ends, and counts what was given back.
+/// A flush that waits when a shutdown reaches its deadline ends, and counts what was returned.
 #[test]
 fn a_flush_ends_with_the_shutdown() {
     paused(async || {
@@ -270,9 +270,9 @@ fn a_flush_ends_with_the_shutdown() {
     });
 }
 
-/// The same for one that is called while the shutdown takes back what is in the sink's hands.
+/// It is called while the shutdown takes back what the sink has.
 #[test]
-fn a_flush_at_the_end_of_the_shutdown() {
+fn a_flush_called_at_the_deadline_counts_what_is_returned() {
     paused(async || {
         let queue = slow_queue().spawn(Recorder::new(Step::Hang)).unwrap();
         queue.push_all(0..25).unwrap();
@@ -295,9 +295,9 @@ fn a_flush_at_the_end_of_the_shutdown() {
     });
 }
 
-/// A flush that waits when the runtime goes counts what a shutdown has returned before it looks.
+/// It waits when the runtime goes. The shutdown returns the items before the flush is polled again.
 #[test]
-fn a_flush_that_looks_after_the_shutdown() {
+fn a_flush_polled_after_the_shutdown_counts_what_was_returned() {
     watched(|| {
         let runtime = one_thread();
         let inside = runtime.enter();
@@ -313,9 +313,8 @@ fn a_flush_that_looks_after_the_shutdown() {
     });
 }
 
-/// A flush after the shutdown ends at once.
 #[test]
-fn a_flush_after_the_shutdown() {
+fn a_flush_after_the_shutdown_ends_at_once() {
     paused(async || {
         let sink = Recorder::ok();
         let queue = slow_queue().spawn(sink.clone()).unwrap();
@@ -327,9 +326,9 @@ fn a_flush_after_the_shutdown() {
     });
 }
 
-/// A sink that flushes its own queue waits for itself: the attempt timeout ends it, nothing else.
+/// The sink waits for itself. Nothing else is harmed.
 #[test]
-fn a_sink_that_flushes_its_own_queue() {
+fn a_sink_that_flushes_its_own_queue_ends_at_its_timeout() {
     paused(async || {
         let (give, take) = std::sync::mpsc::channel::<Queue<u64>>();
         let take = std::sync::Mutex::new(take);

@@ -15,7 +15,7 @@ use swaplane::{
 /// An item type with nothing but `Send`: no `Clone`, no `Sync`, no `Debug`.
 struct Bare(Cell<u64>);
 
-/// Items need `Send` only, through every way in and both kinds of closure sinks.
+/// So it is for every kind of push and for both kinds of closures.
 #[test]
 fn items_need_only_send() {
     threaded(1, async || {
@@ -99,7 +99,7 @@ fn round_trip<T: Send + 'static>(count: u64, make: fn(u64) -> T, check: fn(&T) -
     });
 }
 
-/// Items larger than a chunk of storage may be (1 MiB each) arrive whole.
+/// An item of 1 MiB is larger than a chunk.
 #[test]
 fn huge_items_arrive_whole() {
     round_trip(
@@ -123,9 +123,9 @@ fn aligned_items_stay_aligned() {
     });
 }
 
-/// Items of size zero are counted, capped and dropped like any other.
+/// They are counted, limited and dropped.
 #[test]
-fn items_of_no_size() {
+fn items_of_no_size_are_items_like_any_other() {
     static DROPS: AtomicUsize = AtomicUsize::new(0);
     struct Nothing;
     impl Drop for Nothing {
@@ -198,9 +198,9 @@ fn errors_print_no_items() {
     });
 }
 
-/// Handles cross threads as documented: the queue is shared, writers and permits move.
+/// Queues are shared. Writers, permits, batches and reports move.
 #[test]
-fn handles_are_send() {
+fn handles_are_send_where_items_are() {
     fn send<T: Send>() {}
     fn send_sync<T: Send + Sync + Clone>() {}
     send_sync::<Queue<Cell<u8>>>();

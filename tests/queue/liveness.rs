@@ -26,7 +26,7 @@ fn after_a_burst(queue: &Queue<usize>, lanes: usize) -> Vec<Writer<usize>> {
     writers
 }
 
-/// While somebody waits for room, an item pushed with a permit does not wait for its batch.
+/// While a caller waits for room, an item pushed with a permit does not wait for its batch to fill.
 #[test]
 fn a_permit_is_used_while_another_caller_waits() {
     for (capacity, workers) in [(1, 1), (2, 1), (2, 2), (5, 1), (9, 2)] {
@@ -60,9 +60,9 @@ fn a_permit_is_used_while_another_caller_waits() {
     }
 }
 
-/// Where lanes have leased more than that and do not use it, a full batch is looked for. Here they
-/// were born one after the other, and each has kept what was its part among those that there were
-/// then.
+/// Lanes that together have leased more than a batch, and do not use it, hide no full batch. The
+/// lanes are registered one after the other. Each keeps what was its part among those that there
+/// were then.
 #[test]
 fn a_full_batch_is_noticed_beside_older_lanes() {
     const SIZE: usize = 1000;
@@ -98,7 +98,7 @@ fn a_full_batch_is_noticed_beside_older_lanes() {
     });
 }
 
-/// Here they leased much while full batches waited.
+/// The lanes leased much while full batches waited.
 #[test]
 fn a_full_batch_is_noticed_after_an_outage() {
     const SIZE: usize = 200;
@@ -142,7 +142,7 @@ fn a_full_batch_is_noticed_after_an_outage() {
     });
 }
 
-/// Where no bell could tell of it either, since the capacity is too small for a second batch.
+/// The capacity is too small for a second batch, so no wake can tell of a full one.
 #[test]
 fn a_full_batch_is_noticed_where_the_capacity_is_small() {
     const SIZE: usize = 500;
@@ -178,9 +178,9 @@ fn a_full_batch_is_noticed_where_the_capacity_is_small() {
     }
 }
 
-/// What lanes have leased in a burst does not make them lease as much again.
+/// Lanes that leased much in a burst do not lease as much again.
 #[test]
-fn a_full_batch_is_noticed_in_a_steady_load_after_a_burst() {
+fn a_full_batch_is_noticed_under_steady_pushes_after_a_burst() {
     const SIZE: usize = 500;
     paused(async || {
         let queue = queue_of(SIZE, 100_000, 1);
@@ -204,7 +204,7 @@ fn a_full_batch_is_noticed_in_a_steady_load_after_a_burst() {
     });
 }
 
-/// However long nothing was pushed before.
+/// Nothing is pushed for twenty minutes after the burst.
 #[test]
 fn a_full_batch_is_noticed_after_a_burst_and_a_pause() {
     const SIZE: usize = 500;
@@ -222,7 +222,7 @@ fn a_full_batch_is_noticed_after_a_burst_and_a_pause() {
     });
 }
 
-/// However long something has waited for another worker.
+/// An item waits for the other worker for twenty minutes.
 #[test]
 fn a_full_batch_is_noticed_beside_another_worker() {
     const SIZE: usize = 500;
@@ -242,7 +242,7 @@ fn a_full_batch_is_noticed_beside_another_worker() {
     });
 }
 
-/// Full batches that come one by one are not taken for a steady load, not even after one.
+/// Full batches that come one by one are not taken for steady pushes, not even after steady pushes.
 #[test]
 fn a_full_batch_after_a_silence_leaves_at_once() {
     const SIZE: usize = 100;
@@ -267,9 +267,9 @@ fn a_full_batch_after_a_silence_leaves_at_once() {
     }
 }
 
-/// Nor do items wait that a thread pushes with its last breath.
+/// A thread-local destructor pushes after the lane of its thread was released.
 #[test]
-fn late_items_fill_a_batch() {
+fn fallback_items_fill_a_batch() {
     const SIZE: usize = 100;
     struct Farewell(RefCell<Option<Queue<usize>>>);
 
@@ -299,8 +299,8 @@ fn late_items_fill_a_batch() {
     });
 }
 
-/// While somebody waits for room, nor does an item for which its lane had a credit left, though
-/// pushes were so frequent before that the flusher looks for them by itself.
+/// While a caller waits for room, an item for which its lane still had a credit does not wait for
+/// its batch to fill. Pushes were so frequent before that the flusher polls.
 #[test]
 fn a_leased_credit_is_used_while_somebody_waits() {
     paused(async || {
@@ -335,8 +335,8 @@ fn a_leased_credit_is_used_while_somebody_waits() {
     });
 }
 
-/// However many workers there are, each gets its turn while all the others have something to do:
-/// batch by batch, and where the sink takes them at once some batches at a time.
+/// However many workers there are, each has its turn while all others have something to do: batch
+/// by batch, or some batches at a time where the sink takes them at once.
 #[test]
 fn no_worker_waits_for_others() {
     const WORKERS: usize = scaled(300, 140);

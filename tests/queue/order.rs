@@ -97,7 +97,7 @@ fn writers_keep_their_order() {
     });
 }
 
-/// `push_all` and single pushes of one thread are one order, also across refusals in the middle.
+/// `push_all` and single pushes of one thread keep one order, also across refusals in the middle.
 #[test]
 fn bulk_and_single_pushes_are_one_order() {
     check("bulk", |queue, producer| {
@@ -114,7 +114,7 @@ fn bulk_and_single_pushes_are_one_order() {
     });
 }
 
-/// Permits taken and used by one thread are unkeyed pushes of that thread.
+/// What a thread pushes with permits is unkeyed, so it keeps the order of that thread.
 #[test]
 fn permits_keep_their_order() {
     check("permits", |queue, producer| {
@@ -158,9 +158,8 @@ fn keys_keep_their_order_across_threads() {
     }
 }
 
-/// A writer that moves from thread to thread is still one order.
 #[test]
-fn a_writer_may_move() {
+fn a_writer_keeps_its_order_from_thread_to_thread() {
     threaded(2, async || {
         let sink = moody(7);
         let queue = patient(Queue::builder())
@@ -210,9 +209,9 @@ fn a_retry_holds_back_what_follows() {
     });
 }
 
-/// Several workers do work at the same time, and a stuck one does not stop the others.
+/// Several workers work at the same time.
 #[test]
-fn workers_are_independent() {
+fn a_stuck_worker_does_not_stop_the_others() {
     paused(async || {
         let sink = Recorder::script([Step::Hang]);
         let queue = Queue::builder()

@@ -40,7 +40,7 @@ fn panics_are_failed_attempts() {
     });
 }
 
-/// C8: a sink that always panics costs its own batches only; the queue goes on.
+/// C8: the queue goes on.
 #[test]
 fn a_sink_that_always_panics_loses_only_its_batches() {
     paused(async || {
@@ -62,9 +62,9 @@ fn a_sink_that_always_panics_loses_only_its_batches() {
     });
 }
 
-/// C8: a sink future that panics while it is dropped (here: at its timeout) stops nothing.
+/// C8: the future of the sink panics when it is dropped at its timeout.
 #[test]
-fn a_panic_in_the_drop_of_a_cancelled_attempt() {
+fn an_attempt_that_panics_when_it_is_cancelled_stops_nothing() {
     struct Grenade;
     impl Drop for Grenade {
         fn drop(&mut self) {
@@ -117,9 +117,9 @@ fn panics_in_blocking_closures_are_failed_attempts() {
     });
 }
 
-/// C8: what an attempt fails with may panic as it is shown, and as it is dropped.
+/// C8: what an attempt fails with panics when it is shown and when it is dropped.
 #[test]
-fn errors_that_panic() {
+fn errors_that_panic_stop_nothing() {
     #[derive(Debug)]
     struct Sour;
     impl fmt::Display for Sour {
@@ -185,9 +185,9 @@ impl tracing::Subscriber for Shows {
     fn exit(&self, _: &tracing::span::Id) {}
 }
 
-/// C8: a panic in the retry closure stops nothing; every item still comes to an end.
+/// C8: every item has its outcome.
 #[test]
-fn a_panicking_retry_closure_stops_nothing() {
+fn a_retry_closure_that_panics_stops_nothing() {
     paused(async || {
         let sink = Recorder::script([Step::Fail]);
         let queue = steady_queue()
@@ -204,9 +204,9 @@ fn a_panicking_retry_closure_stops_nothing() {
     });
 }
 
-/// C8: items whose `Drop` panics neither stop the queue nor take other items with them.
+/// C8: the other items of their batch are delivered.
 #[test]
-fn items_that_panic_when_dropped() {
+fn items_that_panic_when_dropped_stop_nothing() {
     /// What an item panics with panics in its turn.
     struct Splinter;
     impl Drop for Splinter {

@@ -22,7 +22,7 @@ fn stuck(capacity: usize) -> (Queue<u64>, Recorder) {
     (queue, sink)
 }
 
-/// C5: one thread alone gets exactly the capacity, then `Full`, and the item back.
+/// C5: one thread alone gets exactly the capacity. Then it gets `Full`, and the item back.
 #[test]
 fn one_thread_gets_exactly_the_capacity() {
     paused(async || {
@@ -40,7 +40,7 @@ fn one_thread_gets_exactly_the_capacity() {
     });
 }
 
-/// C5: what the sink holds counts against the capacity until it is terminal.
+/// C5: what the sink holds counts against the capacity until its outcome.
 #[test]
 fn items_in_flight_keep_their_room() {
     paused(async || {
@@ -60,7 +60,7 @@ fn items_in_flight_keep_their_room() {
     });
 }
 
-/// C5: room that was given back is whole again, round after round, also at capacity 1.
+/// C5: the room that outcomes give back is whole, round after round, also with a capacity of 1.
 #[test]
 fn room_comes_back_in_full() {
     paused(async || {
@@ -86,9 +86,9 @@ fn room_comes_back_in_full() {
     });
 }
 
-/// C5: with more threads than room, no more than the capacity is accepted, and at most a quarter less.
+/// C5: they get at most a quarter less.
 #[test]
-fn more_threads_than_capacity() {
+fn more_threads_than_room_get_no_more_than_the_capacity() {
     for capacity in [1, 3, 4, 8] {
         threaded(1, async move || {
             let (queue, _sink) = stuck(capacity);
@@ -124,9 +124,9 @@ fn more_threads_than_capacity() {
     }
 }
 
-/// C5: with more writers than room, no more than the capacity is accepted, and at most a quarter less.
+/// C5: they get at most a quarter less.
 #[test]
-fn more_writers_than_capacity() {
+fn more_writers_than_room_get_no_more_than_the_capacity() {
     paused(async || {
         for capacity in [1, 4, 10] {
             let (queue, _sink) = stuck(capacity);
@@ -143,7 +143,7 @@ fn more_writers_than_capacity() {
     });
 }
 
-/// C5: an ended writer takes no room with it, so the last thread again gets all of it.
+/// C5: a thread gets the whole capacity after many writers have come and gone.
 #[test]
 fn dropped_writers_return_their_room() {
     paused(async || {
@@ -161,9 +161,9 @@ fn dropped_writers_return_their_room() {
     });
 }
 
-/// C2: after `close`, every way in refuses with `Closed` and hands the item back.
+/// C2, C3: every kind of push is refused with `Closed` and gives the item back.
 #[test]
-fn closed_refuses_every_way_in() {
+fn a_closed_queue_refuses_every_push() {
     paused(async || {
         let (queue, sink) = stuck(8);
         let mut writer = queue.writer();
@@ -193,7 +193,7 @@ fn closed_refuses_every_way_in() {
     });
 }
 
-/// `push_all` stops at the first refusal and gives back that item and everything behind it.
+/// `push_all` stops at the first refusal and gives back that item and all behind it.
 #[test]
 fn push_all_says_how_far_it_came() {
     paused(async || {
@@ -212,9 +212,9 @@ fn push_all_says_how_far_it_came() {
     });
 }
 
-/// An iterator that pushes into the queue that drains it is an ordinary caller of `push_all`.
+/// The iterator pushes into the same queue.
 #[test]
-fn push_all_with_an_iterator_that_pushes() {
+fn push_all_takes_an_iterator_that_pushes() {
     paused(async || {
         let (queue, sink) = stuck(100);
         let inner = queue.clone();
@@ -228,9 +228,9 @@ fn push_all_with_an_iterator_that_pushes() {
     });
 }
 
-/// A writer reaches its queue, pushes in order and counts like everybody else.
+/// It pushes in order, from any thread, and its items count like all others.
 #[test]
-fn writer_pushes_into_its_queue() {
+fn a_writer_pushes_into_its_queue() {
     paused(async || {
         let (queue, sink) = stuck(100);
         let mut writer = queue.writer();
@@ -251,7 +251,7 @@ fn writer_pushes_into_its_queue() {
     });
 }
 
-/// Keys of any kind do, sized or not, and a keyed item is one item.
+/// A key may be of any type, sized or not. A keyed item is one item.
 #[test]
 fn keyed_pushes_take_any_key() {
     paused(async || {

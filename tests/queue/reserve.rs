@@ -43,7 +43,7 @@ fn waiters(queue: &Queue<u64>, n: usize) -> Vec<Waiter<'_>> {
     waiters
 }
 
-/// Waiters are served in the order in which they came, one for each room.
+/// Waiters are served in the order in which they came, one for each item that makes room.
 #[test]
 fn waiters_are_served_in_order() {
     paused(async || {
@@ -69,9 +69,9 @@ fn waiters_are_served_in_order() {
     });
 }
 
-/// A waiter that is gone, before or after its turn came, passes its turn on.
+/// The waiter goes before or after its turn came.
 #[test]
-fn cancelled_waiters_pass_on() {
+fn a_cancelled_waiter_passes_its_turn_on() {
     paused(async || {
         for served_first in [false, true] {
             let (queue, sink) = full(1).await;
@@ -92,9 +92,9 @@ fn cancelled_waiters_pass_on() {
     });
 }
 
-/// A permit is room for exactly one item, used or returned.
+/// It holds that room until it is used or returned.
 #[test]
-fn permits_hold_room() {
+fn a_permit_is_room_for_one_item() {
     paused(async || {
         let sink = Recorder::held();
         let queue = Queue::builder()
@@ -125,9 +125,9 @@ fn permits_hold_room() {
     });
 }
 
-/// A waiter makes the queue send what waits, instead of waiting for the delay itself.
+/// The waiter does not wait for the delay.
 #[test]
-fn a_waiter_triggers_a_flush() {
+fn a_waiter_makes_the_queue_send() {
     paused(async || {
         let sink = Recorder::ok();
         let queue = Queue::builder()
@@ -154,7 +154,7 @@ fn a_waiter_triggers_a_flush() {
     });
 }
 
-/// Closing ends every wait, and a permit that is still out neither pushes nor delays the end.
+/// A permit that is not used yet can push no more, and does not hold up the shutdown.
 #[test]
 fn closing_ends_every_wait() {
     paused(async || {
@@ -173,7 +173,7 @@ fn closing_ends_every_wait() {
     });
 }
 
-/// A waiter does not starve behind threads that push whenever there is room.
+/// Other threads push whenever there is room.
 #[test]
 fn waiters_do_not_starve() {
     threaded(2, async || {
@@ -203,9 +203,9 @@ fn waiters_do_not_starve() {
     });
 }
 
-/// Tasks that wait for room and give up at random leave a queue that is whole.
+/// Tasks wait for room and give up at random.
 #[test]
-fn many_waiters_that_give_up() {
+fn waiters_that_give_up_leave_the_queue_whole() {
     paused(async || {
         let sink = Recorder::new(Step::Slow(ms(3)));
         let queue: Queue<u64> = Queue::builder()

@@ -78,9 +78,9 @@ fn a_closure_replaces_all_limits() {
     });
 }
 
-/// A closure that says no more gives the batch up at once, and the next batch has a fresh count.
+/// The batch is given up at once. The attempts of the next batch are counted anew.
 #[test]
-fn a_closure_gives_up() {
+fn a_closure_may_give_up() {
     paused(async || {
         let sink = Recorder::script([Step::Fail, Step::Fail, Step::Fail, Step::Fail]);
         let policy = Retry::from_fn(|attempt, _| (attempt < 3).then_some(ms(10)));
@@ -100,7 +100,7 @@ fn a_closure_gives_up() {
     });
 }
 
-/// A delay of zero between attempts is allowed and still lets everybody else run.
+/// A delay of zero lets everything else run.
 #[test]
 fn a_closure_may_retry_at_once() {
     paused(async || {
@@ -140,7 +140,7 @@ fn exponential_delays_are_exact_without_jitter() {
     });
 }
 
-/// Exponential with jitter: no delay exceeds what it would have been without.
+/// No exponential delay exceeds what it would be without jitter.
 #[test]
 fn jitter_only_shortens() {
     paused(async || {
@@ -179,7 +179,7 @@ fn attempts_are_bounded() {
     });
 }
 
-/// The attempts are bounded in time: none begins after it, and the batch is lost.
+/// No attempt begins after that time, and the batch is lost.
 #[test]
 fn elapsed_time_is_bounded() {
     paused(async || {

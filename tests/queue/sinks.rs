@@ -30,9 +30,8 @@ fn any_error_is_a_sink_error() {
     );
 }
 
-/// A boxed sink and a shared sink behave as the sink inside.
 #[test]
-fn boxed_and_shared_sinks() {
+fn boxed_and_shared_sinks_behave_as_the_sink_inside() {
     paused(async || {
         let sink = Recorder::script([Step::Fail, Step::Ok, Step::Fail]);
         let policy = || Retry::from_fn(|_, _| Some(ms(1)));
@@ -49,7 +48,7 @@ fn boxed_and_shared_sinks() {
     });
 }
 
-/// A closure sink may fail by `?`, and gets the batch again, whole.
+/// A closure that fails by `?` gets the batch again, whole.
 #[test]
 fn closures_fail_by_question_mark() {
     paused(async || {
@@ -95,7 +94,7 @@ fn blocking_closures_may_block() {
     });
 }
 
-/// A batch moves whole into a blocking task, and comes home from there when that fails.
+/// The batch moves whole, and comes back from there when the task fails.
 #[test]
 fn a_batch_moves_into_a_blocking_task() {
     struct Mover(AtomicUsize);

@@ -100,7 +100,7 @@ fn coalesced(rows: &[Row]) -> u64 {
 
 /// Each key has one writer, which finds what it has written until the sink has it.
 #[test]
-fn each_its_own_keys() {
+fn each_thread_finds_what_it_has_written() {
     for (seed, partitions, in_flight) in variants() {
         watched(move || {
             let sink = faulty(seed);
@@ -163,9 +163,9 @@ fn each_its_own_keys() {
     }
 }
 
-/// All threads put all keys with versions: the newest is what the sink has, and it never went back.
+/// M1: all threads put all keys with versions. The sink ends with the newest, and never goes back.
 #[test]
-fn the_newest_of_all() {
+fn the_sink_ends_with_the_newest_version_of_each_key() {
     const KEYS: usize = 4;
     for (seed, partitions, in_flight) in variants() {
         watched(move || {
@@ -224,7 +224,7 @@ fn the_newest_of_all() {
     }
 }
 
-/// Sums: what is merged by all is delivered or removed, once.
+/// What all threads merge is delivered or removed, once.
 #[test]
 fn nothing_merged_is_lost() {
     for (seed, partitions, in_flight) in variants() {
@@ -264,9 +264,9 @@ fn nothing_merged_is_lost() {
     }
 }
 
-/// C6: flushes end, however many entries are removed while they wait.
+/// C6: entries are removed while flushes wait for them.
 #[test]
-fn flushes_race_removals() {
+fn flushes_end_however_many_entries_are_removed() {
     for round in 0..scaled(20, 1) as u64 {
         within(secs(20), move || {
             let map = builder(4, 4).spawn(Keyed::from(Recorder::ok())).unwrap();
@@ -290,7 +290,7 @@ fn flushes_race_removals() {
     }
 }
 
-/// A mirror, each key with one writer: puts and removals arrive in order, the last one last.
+/// Each key has one writer. Its puts and removals reach the sink in order.
 #[test]
 fn a_mirror_ends_with_the_last_operation() {
     for (seed, partitions, in_flight) in variants() {
@@ -350,10 +350,10 @@ fn a_mirror_ends_with_the_last_operation() {
     }
 }
 
-/// Everybody puts, removes, reads and closes at will, in a tiny map with a sink that gives up, hangs
-/// and takes: all accepted has an end, and the capacity holds.
+/// Threads put, remove, read and close at will. The sink fails, rejects, panics and takes items.
+/// All that was accepted has one outcome, and the capacity holds.
 #[test]
-fn a_tiny_map_with_a_lossy_sink() {
+fn a_tiny_map_with_a_lossy_sink_accounts_for_everything() {
     const CAPACITY: usize = 8;
     for (seed, partitions, in_flight) in variants() {
         watched(move || {
@@ -427,9 +427,9 @@ fn a_tiny_map_with_a_lossy_sink() {
     }
 }
 
-/// Closing and shutting down in mid-stream: each update is refused or comes to an end.
+/// C1, C7: each update is refused, delivered or returned.
 #[test]
-fn shutdown_in_mid_stream() {
+fn every_update_that_races_a_shutdown_has_one_outcome() {
     for (seed, partitions, in_flight) in variants() {
         watched(move || {
             let sink = faulty(seed + 50);
@@ -466,9 +466,8 @@ fn shutdown_in_mid_stream() {
     }
 }
 
-/// Handles are shared, and used while others are dropped.
 #[test]
-fn clones_come_and_go() {
+fn a_map_may_be_used_while_clones_of_it_are_dropped() {
     watched(|| {
         let sink = faulty(60);
         let map = Arc::new(builder(4, 4).spawn(sink.clone()).unwrap());
@@ -488,9 +487,9 @@ fn clones_come_and_go() {
     });
 }
 
-/// Who only reads passes by nobody who waits to write or to take.
+/// Threads that read all the time let those pass that wait to write or to collect.
 #[test]
-fn readers_let_others_pass() {
+fn readers_do_not_starve_writers() {
     watched(|| {
         let map = Map::<u64, Vec<u64>>::builder()
             .own_thread()

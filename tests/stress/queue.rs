@@ -268,9 +268,9 @@ fn a_faulty_sink_delivers_everything() {
     }
 }
 
-/// The same, adaptive, with tiny batches, on a thread of the queue's own.
+/// C1, C4, C5: without a delay, on a thread of the queue's own.
 #[test]
-fn a_faulty_sink_with_tiny_batches() {
+fn a_faulty_sink_delivers_everything_in_tiny_batches() {
     for (seed, size) in [(3, Some(2)), (4, None)] {
         watched(move || {
             let builder = builder()
@@ -283,7 +283,7 @@ fn a_faulty_sink_with_tiny_batches() {
     }
 }
 
-/// C1: what a sink rejects, or fails with the items in hand, is counted as lost, item by item.
+/// C1: what a sink rejects, or fails with after taking the items, is counted as lost, item by item.
 #[test]
 fn a_lossy_sink_is_accounted_for() {
     const LOSSES: &[Step] = &[
@@ -306,7 +306,7 @@ fn a_lossy_sink_is_accounted_for() {
     }
 }
 
-/// C1, C5: attempts that hang are cancelled, and their items are delivered by later ones.
+/// C1, C5: attempts that hang are cancelled. Later attempts deliver their items.
 #[test]
 fn a_hanging_sink_delivers_everything() {
     for (seed, in_flight) in [(7, 1), (8, 4)] {
@@ -331,9 +331,9 @@ fn a_hanging_sink_delivers_everything() {
     }
 }
 
-/// C1, C3: `close` races the pushes: what was accepted is delivered, what was refused is not.
+/// C1, C3: `close` races the pushes. What was accepted is delivered, what was refused is not.
 #[test]
-fn close_races_the_pushes() {
+fn what_is_accepted_beside_a_close_is_delivered() {
     for seed in 9..12 {
         watched(move || {
             let runtime = multi_thread(2);
@@ -348,9 +348,9 @@ fn close_races_the_pushes() {
     }
 }
 
-/// C1, C7: a shutdown in mid-stream with a stuck sink returns exactly what was not delivered.
+/// C1, C7: the sink is stuck. Exactly what was not delivered is returned.
 #[test]
-fn shutdown_in_mid_stream() {
+fn a_shutdown_in_mid_stream_returns_what_was_not_delivered() {
     const ASYNCHRONOUS: &[Step] = &[Step::Fail, Step::Panic, Step::Slow(ms(1)), Step::DropFirst];
     for (seed, in_flight) in [(12, 1), (13, 4), (14, 2)] {
         watched(move || {
