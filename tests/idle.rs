@@ -1,5 +1,5 @@
-//! A queue that can do nothing takes no processor time, whatever it waits for. Alone in its binary,
-//! since the time is that of the process.
+//! A queue that can do nothing takes no processor time, whatever it waits for. The test is alone in
+//! its binary, since the time is that of the process.
 #![cfg(all(target_os = "linux", not(miri), not(swaplane_loom)))]
 
 mod common;
@@ -50,7 +50,7 @@ async fn waits(
             }
         })
         .unwrap();
-    // Full, refused, waited for, and asked for a flush, all at once.
+    // The queue is full, refuses pushes, has a waiter and is asked for a flush.
     for n in 0..100 {
         let _ = queue.push(n);
         let _ = queue.push_keyed(&n, n);
@@ -83,7 +83,7 @@ async fn waits(
 }
 
 #[test]
-fn who_can_do_nothing_does_nothing() {
+fn a_queue_that_can_do_nothing_takes_no_processor_time() {
     for target in [Target::Hangs, Target::Fails, Target::Works] {
         let runtime = multi_thread(2);
         for delay in [Duration::ZERO, ms(1), HOUR] {

@@ -1,6 +1,7 @@
-//! Every way into the lanes at once, with items that own memory: small enough for Miri, which
-//! runs this with many seeds (see `ci/check.sh`) and sees what no ordinary run would: a slot read
-//! before it was written, a chunk freed too early, an item dropped twice or never.
+//! Every kind of push at once, with items that own memory. The tests are alone in their binary and
+//! small, since Miri runs them with many seeds (see `ci/check.sh`). Miri sees what no ordinary run
+//! shows: a slot read before it was written, a chunk freed too early, an item dropped twice or
+//! never.
 
 use std::sync::mpsc;
 use std::thread;
@@ -9,13 +10,13 @@ use std::time::Duration;
 use swaplane::{Batch, Queue};
 use tokio::runtime::Builder;
 
-/// Into the second chunk: the first has 512 bytes.
+/// More than the first chunk of a lane has room for, which is 512 bytes.
 const ITEMS: u64 = 100;
 
 type Item = Box<u64>;
 
 #[test]
-fn every_item_arrives_once_and_in_order_whichever_way_it_went_in() {
+fn every_item_arrives_once_and_in_order_however_it_was_pushed() {
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();
     let (sent, delivered) = mpsc::channel();
     let queue = runtime.block_on(async {
@@ -50,7 +51,7 @@ fn every_item_arrives_once_and_in_order_whichever_way_it_went_in() {
             }
         }));
     }
-    // The lane of a thread that has ended goes on with the next one.
+    // The next thread takes the lane of one that has ended.
     for _ in 0..2 {
         let queue = queue.clone();
         threads.push(thread::spawn(move || {

@@ -1,5 +1,6 @@
-//! How often the flusher wakes, counted by its runtime. Lanes hold credits here that they leased
-//! behind full batches, so that what they report blurs.
+//! How often the flusher wakes, counted by its runtime. The lanes hold credits that they leased
+//! behind full batches, so they report a larger backlog than there is. The tests are alone in their
+//! binary, since they pace pushes in real time.
 mod common;
 
 use std::sync::Arc;
@@ -12,16 +13,16 @@ use swaplane::{Queue, Writer};
 
 struct Rig {
     runtime: tokio::runtime::Runtime,
-    /// How often its only thread has gone to sleep.
-    rests: Arc<AtomicUsize>,
+    /// How often the only thread of the runtime has gone to sleep.
+    parks: Arc<AtomicUsize>,
     queue: Queue<usize>,
     _writers: Vec<Writer<usize>>,
 }
 
 impl Rig {
     fn after_a_burst(capacity: usize, lanes: usize) -> Self {
-        let rests = Arc::new(AtomicUsize::new(0));
-        let count = rests.clone();
+        let parks = Arc::new(AtomicUsize::new(0));
+        let count = parks.clone();
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         builder.worker_threads(1).enable_time();
         builder.on_thread_park(move || {
@@ -38,7 +39,7 @@ impl Rig {
         for _ in 0..3 {
             for writer in &mut writers {
                 for n in 0..64 {
-                    // Not all may find room.
+                    // Some pushes find no room.
                     let _ = writer.push(n);
                 }
             }
@@ -48,14 +49,14 @@ impl Rig {
         sleep(ms(20));
         Self {
             runtime,
-            rests,
+            parks,
             queue,
             _writers: writers,
         }
     }
 
-    fn rests(&self) -> usize {
-        self.rests.load(Relaxed)
+    fn parks(&self) -> usize {
+        self.parks.load(Relaxed)
     }
 }
 
@@ -69,28 +70,28 @@ fn a_lane_that_leases_one_credit_at_a_time_wakes_for_few_pushes() {
             let mut other = rig.queue.writer();
             other.push(0).unwrap();
             sleep(ms(20));
-            let (before, begun) = (rig.rests(), Instant::now());
+            let (before, begun) = (rig.parks(), Instant::now());
             for n in 0..PUSHES {
                 other.push(n).unwrap();
                 sleep(ms(2));
             }
-            let looks = begun.elapsed().as_millis() as usize / 10;
-            let rests = rig.rests() - before;
-            assert!(rests < looks + PUSHES / 4, "{rests} of {capacity}");
+            let polls = begun.elapsed().as_millis() as usize / 10;
+            let parks = rig.parks() - before;
+            assert!(parks < polls + PUSHES / 4, "{parks} of {capacity}");
         }
     });
 }
 
 #[test]
-fn an_idle_queue_is_left_alone() {
+fn an_idle_queue_does_not_wake() {
     watched(|| {
         let rig = Rig::after_a_burst(100_000, 125);
         assert!(rig.queue.is_empty());
-        let before = rig.rests();
+        let before = rig.parks();
         sleep(ms(800));
-        // A sweep may come by.
-        let rests = rig.rests() - before;
-        assert!(rests <= 2, "{rests}");
+        // A sweep may wake the flusher.
+        let parks = rig.parks() - before;
+        assert!(parks <= 2, "{parks}");
         drop(rig.runtime);
     });
 }

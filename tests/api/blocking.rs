@@ -1,5 +1,5 @@
-//! The blocking twins in async code: each panics, and says which function was called and what to
-//! call instead.
+//! The blocking twins in async code. Each panics, and names the function that was called and the
+//! one to call instead.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -44,7 +44,7 @@ async fn a_blocking_call_in_async_code_names_itself_and_the_way_out() {
             "{text}"
         );
     }
-    // Nothing was done.
+    // None of the calls had an effect.
     assert!(!queue.is_closed() && !map.is_closed());
 }
 

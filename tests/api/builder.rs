@@ -1,4 +1,4 @@
-//! Settings: the defaults, the bounds, and every violation named at once.
+//! The settings: their defaults and their bounds. Every violation is named at once.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn refused(builder: Builder<Queue<u64>>) -> BuildError {
     }
 }
 
-/// The violation that names a field. A part of a setting may be named with its whole.
+/// The violation that names a field, or a setting of which the field is a part.
 #[track_caller]
 fn named<'a>(error: &'a BuildError, field: &str) -> &'a Violation {
     let found = error
@@ -80,7 +80,7 @@ fn a_batch_size_above_three_quarters_of_the_capacity_is_named() {
                 violation.bound
             );
         }
-        // Who sets only the capacity need not think of the batches.
+        // A batch size that was not set follows the capacity.
         assert!(queue().capacity(10).spawn(Recorder::ok()).is_ok());
     });
 }

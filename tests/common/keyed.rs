@@ -8,7 +8,7 @@ use swaplane::{Batch, Builder, Change, Entry, Map, Sink, SinkError};
 
 use super::{Attempt, HOUR, Id, Recorder, lock, secs};
 
-/// An [`Entry`] or a [`Change`], as plain as can be; without a value it is a removal.
+/// An [`Entry`] or a [`Change`] in one plain type. Without a value it is a removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Row {
     pub key: u64,
@@ -86,7 +86,7 @@ where
     items.iter().map(Row::from).collect()
 }
 
-/// Rows in the order of their keys; those of one key keep theirs.
+/// Rows sorted by key. The rows of one key keep their order.
 pub fn sorted(mut rows: Vec<Row>) -> Vec<Row> {
     rows.sort_by_key(|row| row.key);
     rows
@@ -165,7 +165,8 @@ where
     }
 }
 
-/// Batches of ten by size or request, a second between attempts, one partition: the order is known.
+/// Batches of ten by size or request, a second between attempts. One partition makes the order
+/// known.
 pub fn steady_map<K, V>() -> Builder<Map<K, V>>
 where
     K: std::hash::Hash + Eq + Clone + Send + Sync + 'static,

@@ -16,7 +16,7 @@ struct Fate {
     dropped: AtomicU8,
 }
 
-/// The fate of every item of a test. Tokens are made by it and report their drop to it.
+/// The fate of every item of a test. The ledger makes the tokens, and they report their drop to it.
 pub struct Ledger {
     per_producer: usize,
     fates: Vec<Fate>,
@@ -83,9 +83,9 @@ impl Ledger {
             .sum()
     }
 
-    /// Fails unless every accepted token came to exactly one end, and the report says the same.
+    /// Fails unless every accepted token has exactly one outcome, and the report says the same.
     ///
-    /// `lost` are those that no successful attempt had and that did not come back.
+    /// A token that no successful attempt had, and that was not returned, is lost.
     #[track_caller]
     pub fn assert_settled(&self, sink: &Recorder, report: &ShutdownReport<Token>) {
         assert_adds_up(report);
@@ -119,7 +119,7 @@ impl Ledger {
         assert_eq!(report.lost, lost, "lost");
     }
 
-    /// Fails unless every token was dropped exactly once. For when all owners are gone.
+    /// Fails unless every token was dropped exactly once. All owners must be gone.
     #[track_caller]
     pub fn assert_all_dropped(&self) {
         eventually("every token is dropped", || {

@@ -1,5 +1,5 @@
-//! What the integration tests share: watchdogs, items that know who they are, a sink that plays a
-//! script and remembers what it saw, and a ledger of every item's fate.
+//! What the integration tests share: watchdogs, items that can be told apart, a sink that plays a
+//! script and records what it saw, and a ledger of the fate of every item.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -37,7 +37,7 @@ pub const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// A scale for loops that an interpreter could not finish.
+/// How often to repeat something: less under Miri, which is slow.
 pub const fn scaled(n: usize, under_miri: usize) -> usize {
     if cfg!(miri) { under_miri } else { n }
 }
@@ -86,7 +86,7 @@ pub fn steady_queue<T: Send + 'static>() -> Builder<Queue<T>> {
         .retry(|_: u32, _: &SinkError| Some(secs(1)))
 }
 
-/// Calls until there is room; no other refusal is expected.
+/// Calls `push` until there is room. No other refusal is expected.
 #[track_caller]
 pub fn insist<R, T>(mut push: impl FnMut() -> Result<R, PushError<T>>) -> R {
     loop {
@@ -110,7 +110,7 @@ pub fn assert_adds_up<T>(report: &ShutdownReport<T>) {
     assert_eq!(report.accepted, ends, "the report does not add up");
 }
 
-/// C9: whatever was accepted has ended or is held.
+/// C9: whatever was accepted has its outcome or is held.
 #[track_caller]
 pub fn assert_conserved(stats: &Stats) {
     let ends = stats.delivered
@@ -122,7 +122,7 @@ pub fn assert_conserved(stats: &Stats) {
     assert_eq!(stats.accepted, ends, "the stats do not add up");
 }
 
-/// Ends the queue and checks that all that was accepted got delivered, each item once.
+/// Shuts the queue down and checks that every accepted item was delivered once.
 pub async fn finish<T: Id + Send + 'static>(queue: Queue<T>, sink: &Recorder) {
     let report = queue.shutdown(HOUR).await;
     assert_adds_up(&report);

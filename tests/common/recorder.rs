@@ -1,4 +1,4 @@
-//! A sink that plays a script and remembers what it saw.
+//! A sink that plays a script and records what it saw.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -21,7 +21,7 @@ pub enum Step {
     Reject,
     RetryAfter(Duration),
     Panic,
-    /// Waits for ever, keeping the batch until it is cancelled.
+    /// Waits for ever, and keeps the batch until the attempt is cancelled.
     Hang,
     /// Sleeps asynchronously, then succeeds.
     Slow(Duration),
@@ -31,7 +31,7 @@ pub enum Step {
     Take,
     /// Takes the items out of the batch, then fails.
     TakeFail,
-    /// Gives the batch back at once, then goes on for a while and succeeds.
+    /// Gives the batch back at once, yields, then succeeds.
     DropFirst,
 }
 
@@ -51,11 +51,11 @@ pub struct Attempt {
     pub number: u32,
     pub why: Why,
     pub items: Vec<u64>,
-    /// When it began.
+    /// When the attempt began.
     pub at: Instant,
-    /// What it did, once it was told.
+    /// What the attempt did. `None` while the sink is held.
     pub did: Option<Step>,
-    /// Whether it ended by returning `Ok`.
+    /// Whether the attempt returned `Ok`.
     pub acked: bool,
 }
 
@@ -72,12 +72,12 @@ struct Recording {
 
 type Chooser = Box<dyn FnMut() -> Step + Send>;
 
-/// A sink that records every attempt and does what it was told. Clones share the recording.
+/// A sink that records every attempt and does what the script says. Clones share the recording.
 #[derive(Clone)]
 pub struct Recorder(Arc<Recording>);
 
 impl Recorder {
-    /// Every attempt does `otherwise`, unless a script says something else.
+    /// Every attempt does `otherwise`, unless the script says something else.
     pub fn new(otherwise: Step) -> Self {
         Self(Arc::new(Recording {
             log: Mutex::default(),
@@ -95,7 +95,7 @@ impl Recorder {
         Self::new(Step::Ok)
     }
 
-    /// The next attempts do these, one each; later ones succeed.
+    /// The first attempts do these steps, one each. Later ones succeed.
     pub fn script(steps: impl IntoIterator<Item = Step>) -> Self {
         let recorder = Self::ok();
         recorder.then(steps);
@@ -117,7 +117,7 @@ impl Recorder {
         recorder
     }
 
-    /// Attempts wait, after they were recorded, until `release`.
+    /// Attempts are recorded, then wait until `release`.
     pub fn hold(&self) {
         self.0.held.send_replace(true);
     }
@@ -186,7 +186,7 @@ impl Recorder {
 
     /// Fails unless every producer's items came in push order, without a gap, over all attempts.
     ///
-    /// An attempt may repeat its producer's last batch whole; else it has to go on right behind it.
+    /// An attempt either repeats the last batch of its producer whole, or goes on right behind it.
     #[track_caller]
     pub fn assert_ordered(&self) {
         let mut last: HashMap<usize, (u64, usize)> = HashMap::new();
@@ -213,7 +213,7 @@ impl Recorder {
 
     /// Fails unless every producer's delivered items came in push order.
     ///
-    /// Unlike `assert_ordered` this allows losses, and batches cut anew during a shutdown.
+    /// Unlike `assert_ordered` this allows losses, and batches that a shutdown forms anew.
     #[track_caller]
     pub fn assert_delivered_in_order(&self) {
         let mut last: HashMap<usize, usize> = HashMap::new();
@@ -262,7 +262,7 @@ impl Drop for Running<'_> {
     }
 }
 
-/// What the sink may know about a batch before it deals with it.
+/// A record of an attempt that begins with this batch.
 pub fn attempt_of<T: Id>(batch: &Batch<T>) -> Attempt {
     Attempt {
         batch: batch.id(),

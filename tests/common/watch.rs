@@ -1,4 +1,4 @@
-//! Running a test body so that a hang fails, and polling by hand.
+//! Test bodies under a watchdog, so that a hang fails, and polling by hand.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use tokio::runtime::{Builder as RuntimeBuilder, Runtime};
 
 use super::{ms, secs};
 
-/// Runs `body` on a thread of its own and fails, instead of stalling, if it does not end in time.
+/// Runs `body` on a thread of its own, and fails if it does not end in time.
 pub fn within(limit: Duration, body: impl FnOnce() + Send + 'static) {
     let (done, ended) = mpsc::channel();
     let runner = thread::spawn(move || {
@@ -52,7 +52,7 @@ pub fn threaded(workers: usize, body: impl AsyncFnOnce() + Send + 'static) {
     });
 }
 
-/// A runtime that runs while its `block_on` does, in real time.
+/// A runtime that runs during its `block_on`, in real time.
 pub fn one_thread() -> Runtime {
     let mut builder = RuntimeBuilder::new_current_thread();
     builder.enable_time().build().unwrap()
@@ -68,7 +68,7 @@ pub fn multi_thread(workers: usize) -> Runtime {
         .unwrap()
 }
 
-/// Lets every other task of a current-thread runtime run until none is ready, without moving time.
+/// Lets all other tasks of a current-thread runtime run until none is ready. Time does not move.
 pub async fn settle() {
     for _ in 0..64 {
         tokio::task::yield_now().await;
@@ -103,7 +103,7 @@ impl Wake for Unpark {
     }
 }
 
-/// Polls a future on the current thread with no runtime anywhere near.
+/// Polls a future on the current thread, outside of any runtime.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);

@@ -1,4 +1,4 @@
-//! Closing, the last handle, and sinks that use the queue they serve.
+//! Closing, the last handle, and sinks that use the queue that they serve.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, Mutex};

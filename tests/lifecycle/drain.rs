@@ -1,4 +1,4 @@
-//! The drain hook: at shutdown the sink may take everything that is left, in one batch.
+//! The drain hook: a shutdown offers everything that is left to the sink, in one batch.
 
 use std::sync::{Arc, Mutex};
 
@@ -21,7 +21,7 @@ enum Rest {
     Hang,
 }
 
-/// A sink that sends as its recorder says and drains as told.
+/// A sink that sends as its recorder says, and drains as `rest` says.
 #[derive(Clone)]
 struct Drainer {
     sender: Recorder,
@@ -303,7 +303,7 @@ fn nothing_begins_after_the_deadline() {
         }
 
         async fn drain(&self, _rest: Batch<u64>) -> Handled {
-            // Blocks the flusher, too.
+            // The sleep blocks the flusher too.
             std::thread::sleep(ms(50));
             Handled::No
         }

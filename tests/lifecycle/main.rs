@@ -12,7 +12,7 @@ mod threads;
 use common::{secs, steady_queue};
 use swaplane::{Builder, Queue, SinkError};
 
-/// As `steady_queue`, with a minute between attempts.
+/// A `steady_queue` with a minute between attempts.
 fn slow_queue<T: Send + 'static>() -> Builder<Queue<T>> {
     steady_queue().retry(|_: u32, _: &SinkError| Some(secs(60)))
 }

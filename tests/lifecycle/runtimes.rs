@@ -1,4 +1,4 @@
-//! Where the queue runs, where it is used from, and what happens when its runtime goes first.
+//! Where a queue runs, where it is used from, and what happens when its runtime goes first.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -21,7 +21,7 @@ fn small_queue() -> Builder<Queue<u64>> {
         .retry(|_: u32, _: &SinkError| Some(ms(1)))
 }
 
-/// Everything a queue does, awaited: push, reserve, flush with a retry, shutdown.
+/// Pushes, reserves, flushes with a retry, and shuts down.
 async fn round_trip(queue: Queue<u64>, sink: Recorder) {
     queue.push_all((0..25).map(|n| item(0, n))).unwrap();
     queue.flush().await.unwrap();
@@ -70,13 +70,13 @@ fn futures_need_no_runtime() {
 #[test]
 fn futures_work_on_other_runtimes() {
     watched(|| {
-        let home = multi_thread(1);
+        let given = multi_thread(1);
         for guest in [one_thread(), multi_thread(2)] {
             for own_thread in [true, false] {
                 let sink = faulty();
                 let builder = match own_thread {
                     true => small_queue().own_thread(),
-                    false => small_queue().runtime(home.handle().clone()),
+                    false => small_queue().runtime(given.handle().clone()),
                 };
                 let queue = builder.spawn(sink.clone()).unwrap();
                 guest.block_on(round_trip(queue, sink));
@@ -90,14 +90,14 @@ fn futures_work_on_other_runtimes() {
 #[test]
 fn a_given_runtime_wins_over_the_current_one() {
     watched(|| {
-        let home = multi_thread(1);
+        let given = multi_thread(1);
         for own_thread in [true, false] {
             let sink = Recorder::ok();
             let current = one_thread();
             let queue = current.block_on(async {
                 match own_thread {
                     true => small_queue().own_thread(),
-                    false => small_queue().runtime(home.handle().clone()),
+                    false => small_queue().runtime(given.handle().clone()),
                 }
                 .spawn(sink.clone())
                 .unwrap()
@@ -312,7 +312,7 @@ fn an_attempt_that_succeeds_as_the_runtime_goes_has_delivered() {
     watched(|| {
         let runtime = RuntimeBuilder::new_current_thread()
             .enable_time()
-            // It looks after each task whether it is done.
+            // The runtime checks after each task whether `block_on` is done.
             .event_interval(1)
             .build()
             .unwrap();

@@ -1,4 +1,5 @@
-//! C7: one deadline for all of it, a report that adds up, and the leftovers to one caller.
+//! C7: a shutdown has one deadline for all of it and a report that adds up, and one caller gets
+//! what is returned.
 
 use std::pin::pin;
 use std::sync::Mutex;
@@ -12,6 +13,14 @@ use crate::common::{
 use crate::slow_queue;
 use swaplane::{Batch, Queue, Retry};
 use tokio::time::{Instant, sleep};
+
+/// A queue of 25 items whose attempts hang for longer than any deadline here.
+fn stuck() -> Queue<u64> {
+    let queue = slow_queue().attempt_timeout(HOUR);
+    let queue = queue.spawn(Recorder::new(Step::Hang)).unwrap();
+    queue.push_all(0..25).unwrap();
+    queue
+}
 
 /// A healthy sink gets everything, in order.
 #[test]
@@ -250,7 +259,7 @@ fn a_batch_that_never_comes_back_is_lost() {
             assert_adds_up(&report);
             assert_eq!((report.delivered, report.lost), (0, 10));
             assert_eq!(report.returned, numbers(10..15));
-            // Coming home after the report changes nothing any more.
+            // A batch that comes back after the report changes nothing.
             lock(&KEPT).clear();
             settle().await;
             let again = queue.shutdown(HOUR).await;
@@ -302,12 +311,7 @@ fn losses_during_the_shutdown_are_reported() {
 #[test]
 fn the_earliest_deadline_wins() {
     paused(async || {
-        let sink = Recorder::new(Step::Hang);
-        let queue = slow_queue()
-            .attempt_timeout(HOUR)
-            .spawn(sink.clone())
-            .unwrap();
-        queue.push_all(0..25).unwrap();
+        let queue = stuck();
         let begin = Instant::now();
         let callers: Vec<_> = [3600, 500, 7, 60, 7, 3600]
             .into_iter()
@@ -338,12 +342,7 @@ fn the_earliest_deadline_wins() {
 #[test]
 fn a_later_caller_may_shorten_the_deadline() {
     paused(async || {
-        let sink = Recorder::new(Step::Hang);
-        let queue = slow_queue()
-            .attempt_timeout(HOUR)
-            .spawn(sink.clone())
-            .unwrap();
-        queue.push_all(0..25).unwrap();
+        let queue = stuck();
         let begin = Instant::now();
         let mut patient = pin!(queue.shutdown(HOUR));
         assert!(poll_once(patient.as_mut()).is_pending());
@@ -361,12 +360,7 @@ fn a_later_caller_may_shorten_the_deadline() {
 #[test]
 fn a_dropped_shutdown_leaves_the_items_to_the_next() {
     paused(async || {
-        let sink = Recorder::new(Step::Hang);
-        let queue = slow_queue()
-            .attempt_timeout(HOUR)
-            .spawn(sink.clone())
-            .unwrap();
-        queue.push_all(0..25).unwrap();
+        let queue = stuck();
         {
             let mut dropped = pin!(queue.shutdown(secs(5)));
             assert!(poll_once(dropped.as_mut()).is_pending());

@@ -55,7 +55,7 @@ fn thread_local_destructors_may_push() {
                     }
                     let next = usize::from(order != 2);
                     at_the_end(move || {
-                        // A panic here would abort: what was refused is missing in the end.
+                        // A panic here would abort. The counts below show what was refused.
                         let _ = last.push(item(producer, next));
                         let _ = last.push_keyed(&producer, item(1000 + producer, 0));
                     });

@@ -1,4 +1,4 @@
-//! What each operation of a map does to what is held, what it takes, and what is counted.
+//! What each operation of a map does to what is held, and what is counted.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -30,7 +30,7 @@ fn the_last_put_of_a_key_wins() {
             sorted(sink.acked()),
             [row(1, 12).updates(3), row(2, 20), row(3, 31).updates(2)]
         );
-        // Updates are counted anew for each entry.
+        // Each entry counts its updates from one.
         map.put(1, 13).unwrap();
         map.flush().await.unwrap();
         assert_eq!(sink.acked()[3..], [row(1, 13)]);
@@ -245,7 +245,7 @@ fn a_full_map_accepts_updates_and_refuses_new_entries() {
             .max_batch_size(9)
             .spawn(sink.clone())
             .unwrap();
-        // Batches would make room: nothing runs until the first await.
+        // No batch makes room, since nothing runs until the first await.
         let mut key = 0;
         let refused = loop {
             match map.put(key, 100 + key) {
@@ -263,7 +263,7 @@ fn a_full_map_accepts_updates_and_refuses_new_entries() {
         }
         assert_eq!(map.len() as u64, key);
         let (newer, merged) = (map.put_newer(90, 1, 2), map.merge(91, 3, |_, _| {}));
-        // Whichever of them found a credit of its shard is held now; never more than there may be.
+        // A key whose shard still has a credit is accepted, within the capacity.
         let others: Vec<_> = [(90, newer.is_ok()), (91, merged.is_ok())]
             .into_iter()
             .filter_map(|(key, accepted)| accepted.then_some(key))
@@ -485,7 +485,7 @@ fn the_report_and_the_stats_agree() {
     });
 }
 
-/// Hashes all keys to the same, and counts how often.
+/// Gives all keys the same hash, and counts how often it is called.
 #[derive(Clone, Default)]
 struct Same(Arc<AtomicUsize>);
 

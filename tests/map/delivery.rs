@@ -1,4 +1,4 @@
-//! How entries leave a map: in which batches and order, and what becomes of them in the end.
+//! How entries leave a map: when, in which batches, in which order, and with which outcome.
 
 use std::collections::HashSet;
 use std::pin::pin;
@@ -262,7 +262,7 @@ fn a_full_map_makes_room_by_itself() {
 /// order.
 #[test]
 fn batches_in_flight_never_share_a_key() {
-    /// Fails if it gets a key that it has.
+    /// Notes when a batch has a key of another batch in flight.
     struct Exclusive(Keyed, Mutex<HashSet<u64>>);
     impl Sink<Entry<u64, u64>> for Exclusive {
         async fn send(&self, batch: Batch<Entry<u64, u64>>) -> Result<(), SinkError> {
@@ -559,7 +559,7 @@ fn a_shutdown_returns_the_removals_of_a_mirror() {
     });
 }
 
-/// A sink with a hook, which may want to have the rest.
+/// A sink with a drain hook, which handles the rest if `wants` says so.
 #[derive(Clone)]
 struct Drainer {
     sender: Keyed,

@@ -1,5 +1,5 @@
-//! C8: a panic in `Hash`, `Eq`, `Clone`, `Drop`, a merge or the sink reaches nobody but its caller,
-//! takes no other entry with it, and leaves no lock behind.
+//! C8: a panic in `Hash`, `Eq`, `Clone`, `Drop`, a merge or the sink reaches its caller only, harms
+//! no other entry, and leaves no lock held.
 
 use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -38,7 +38,7 @@ impl Alive {
     }
 }
 
-/// A key or a value that panics where it is told to. Its clones obey the same word.
+/// A key or a value that panics where it is armed. Its clones share the setting.
 struct Mine {
     id: u64,
     armed: Arc<AtomicU8>,
@@ -134,14 +134,14 @@ fn blows(f: impl FnOnce()) -> bool {
     catch_unwind(AssertUnwindSafe(f)).is_err()
 }
 
-/// Eight entries, 0 to 7, with ten times their key as value.
+/// Puts the keys 0 to 7, each with ten times the key as value.
 fn fill(map: &Field, alive: &Alive) {
     for id in 0..8 {
         map.put(alive.mine(id), alive.mine(10 * id)).unwrap();
     }
 }
 
-/// Whether all works as if nothing had been: every key can be put, read and sent, in another thread.
+/// Fails unless every key can be put and read by another thread, and is delivered.
 async fn assert_unharmed(map: &Field, sink: &Keyed, alive: &Alive) {
     let user = map.clone();
     let living = alive.clone();
@@ -164,7 +164,7 @@ async fn assert_unharmed(map: &Field, sink: &Keyed, alive: &Alive) {
     assert!(map.is_empty());
 }
 
-/// Runs `body` in a process of its own, where it may take all down: two panics at once abort.
+/// Runs `body` in a process of its own. Two panics at once would abort that process.
 fn alone(test: &str, body: impl FnOnce()) {
     if std::env::var_os("SWAPLANE_ALONE").is_some() {
         return body();
@@ -535,7 +535,7 @@ fn a_removal_in_a_mirror_that_panics_changes_nothing() {
         let held = mirror.remove(&alive.mine(4)).unwrap().unwrap();
         assert_eq!(held.id, 40);
         drop(held);
-        // The removal of what is held drops the clone, which is one key too many.
+        // The removal finds an entry with a key, so it drops its clone of the key.
         let key = alive.mine(5).arm(DROP);
         assert!(blows(|| _ = mirror.remove(&key)));
         drop(key.arm(0));
@@ -574,7 +574,7 @@ fn a_map_whose_entries_panic_may_be_dropped_after_its_runtime() {
                             .unwrap();
                     }
                     drop(runtime);
-                    // Whoever drops the last handle may get one panic; the process goes on.
+                    // The drop of the last handle may panic. It does not abort.
                     let _ = blows(|| drop(map));
                     assert_eq!(alive.count(), 0);
                 }
@@ -637,7 +637,7 @@ fn a_sink_that_always_panics_loses_only_its_batches() {
         assert!(!map.contains(&1));
         sink.otherwise(Step::Ok);
         map.put_all((0..10).map(|key| (key, 2))).unwrap();
-        // What was lost before is not this flush's, but it may say so.
+        // The flush may report what was lost before it.
         let _ = map.flush().await;
         let expected: Vec<_> = (0..10).map(|key| row(key, 2)).collect();
         assert_eq!(sorted(sink.acked()), expected);

@@ -1,5 +1,5 @@
-//! M1: the version of a key never goes back while an earlier one is held or on its way to the sink,
-//! nor later where versions are remembered.
+//! M1: the version of a key never goes back while an earlier one is held or in flight, nor later
+//! where versions are remembered.
 
 use crate::common::{
     HOUR, Keyed, Recorder, Step, assert_conserved, paused, removal, row, rows, secs, settle,
@@ -22,12 +22,12 @@ fn mirror(sink: &Keyed) -> Mirror<u64, u64> {
     steady_map().spawn_mirror(sink.clone()).unwrap()
 }
 
-/// What putting these versions of key 1 does, one after the other.
+/// Puts these versions of key 1, one after the other.
 fn put<const N: usize>(map: &Map<u64, u64>, versions: [u64; N]) -> [Put; N] {
     versions.map(|version| map.put_newer(1, version * 10, version).unwrap())
 }
 
-/// Sends what is held and leaves it on its way.
+/// Asks for a flush and does not wait for it.
 fn send(map: &Map<u64, u64>) -> tokio::task::JoinHandle<()> {
     let map = map.clone();
     tokio::spawn(async move { map.flush().await.unwrap_or_default() })
@@ -144,7 +144,7 @@ fn the_map_remembers_the_keys_delivered_last() {
         deliver(3, 5).await;
         assert_eq!(map.put_newer(2, 0, 5), Ok(Stale));
         assert_eq!(map.put_newer(3, 0, 5), Ok(Stale));
-        // 1 is forgotten, so it may begin anew; delivered again, it outlives 2.
+        // Key 1 is forgotten, so an older version is accepted. Delivered again, it outlives key 2.
         deliver(1, 4).await;
         deliver(2, 1).await;
         deliver(1, 6).await;

@@ -1,4 +1,4 @@
-//! An allocator that counts.
+//! The system's allocator, with counts of what it does.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -13,7 +13,7 @@ thread_local! {
     pub(crate) static OF_THIS_THREAD: Cell<usize> = const { Cell::new(0) };
 }
 
-// SAFETY: everything is left to the system's allocator.
+// SAFETY: the system's allocator does everything.
 #[expect(unsafe_code)]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

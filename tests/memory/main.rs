@@ -1,5 +1,5 @@
-//! How much memory a queue and a map take, and that they give it back. Alone in a process, since the
-//! allocator counts what all of its threads do.
+//! How much memory a queue and a map take, and that they give it back. The tests are alone in their
+//! binary, since the memory is that of the process.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -16,7 +16,7 @@ use common::{lock, paused};
 #[global_allocator]
 static ALLOCATOR: counting::Counting = counting::Counting;
 
-/// The counters are the process's, so one test at a time.
+/// Held by the one test that runs: the counts are those of the process.
 static TURN: Mutex<()> = Mutex::new(());
 
 /// Runs a test body with the clock paused, while no other test of this process runs.

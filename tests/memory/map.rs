@@ -1,4 +1,4 @@
-//! The memory of a map goes down again, counted by the allocator itself. Alone in its binary.
+//! The memory of a map goes down again.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -22,7 +22,7 @@ fn put(map: &Map<u64, Value>) {
     }
 }
 
-/// Whether all but a little has been freed, a minute after the last entry is gone.
+/// Fails unless all but a little is freed, a minute after the last entry is gone.
 async fn assert_lean(map: &Map<u64, Value>, before: isize) {
     while !map.is_empty() {
         sleep(ms(100)).await;

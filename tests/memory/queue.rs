@@ -1,4 +1,4 @@
-//! Allocations and memory, counted by the allocator itself.
+//! The allocations and the memory of a queue.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -94,7 +94,7 @@ fn a_burst_gives_its_memory_back() {
         tokio::time::sleep(Duration::from_secs(10)).await;
         let before = LIVE_BYTES.load(Relaxed);
         for _ in 0..3 {
-            // Twice, so that both buffers of each lane grow.
+            // More than once, so that both buffers of each lane grow.
             burst(100_000);
             let held = LIVE_BYTES.load(Relaxed) - before;
             assert!(held >= 300_000 * 16, "{held} bytes hold 4.8 MB");
@@ -102,8 +102,9 @@ fn a_burst_gives_its_memory_back() {
         }
         tokio::time::sleep(Duration::from_secs(10)).await;
         let kept = LIVE_BYTES.load(Relaxed) - before;
-        // A lane keeps the chunk that its writer is in: 128 KiB at most, in four lanes here, one
-        // of them of keyed pushes for each partition that the keys fall into.
+        // A lane keeps the chunk that its writer is in, 128 KiB at most. Here are the lanes of a
+        // thread and of a writer, and one of keyed pushes for each partition that the keys fall
+        // into.
         let lanes = 2 + std::thread::available_parallelism()
             .map_or(1, usize::from)
             .min(7);
@@ -253,7 +254,7 @@ fn large_and_small_batches_in_turn_keep_the_memory_of_few_large_ones() {
             .max_batch_size(None)
             .max_delay(Duration::from_secs(3600))
             .spawn_fn(async |batch: Batch<Item>| {
-                // Others are cut meanwhile.
+                // Other batches are formed meanwhile.
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 take(batch).await
             })

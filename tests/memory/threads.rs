@@ -1,4 +1,4 @@
-//! Threads that come and go leave no memory behind.
+//! The memory of threads that come and go.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -9,7 +9,7 @@ use swaplane::{Batch, Queue};
 use crate::TURN;
 use crate::common::{block_on, lock, ms, scaled, secs, within};
 
-/// Memory of this process in KiB, where the system tells.
+/// The resident memory of this process in KiB, where the system tells.
 fn resident() -> Option<usize> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status

@@ -1,4 +1,4 @@
-//! What an attempt leads to, by what the sink was told to do.
+//! What an attempt leads to, by the step that the sink did.
 
 use std::time::Duration;
 

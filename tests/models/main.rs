@@ -21,7 +21,7 @@ use proptest::test_runner::FileFailurePersistence;
 use swaplane::{FlushError, Retry};
 use tokio::time::advance;
 
-/// All times of a script are multiples of it, but for the deadline.
+/// All times of a script but the deadline are multiples of a tick.
 const TICK: Duration = ms(10);
 const TIMEOUT: Duration = ms(100);
 const BACKOFF: Duration = ms(30);
@@ -31,7 +31,7 @@ fn retry() -> Retry {
     Retry::from_fn(|attempt, _| (attempt < ATTEMPTS).then_some(BACKOFF))
 }
 
-/// Cases that failed once lie beside the file that plays them.
+/// Cases that have failed are kept beside the file that plays them.
 fn config() -> ProptestConfig {
     ProptestConfig {
         cases: if cfg!(miri) {

@@ -15,7 +15,7 @@ use self::world::QueueWorld;
 use crate::common::{Recorder, paused};
 use crate::{TIMEOUT, config, play, retry};
 
-/// Stream 0 is the thread's, the others are keys.
+/// Stream 0 is unkeyed, the others are keys.
 const STREAMS: usize = 3;
 
 fn run(script: Script) {

@@ -1,4 +1,4 @@
-//! The extremes of batching: no delay, tiny batches, unlimited batches.
+//! The extremes of batching: no delay, tiny batches, batches without a limit.
 
 use std::time::Duration;
 

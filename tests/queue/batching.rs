@@ -1,4 +1,4 @@
-//! When a batch leaves and how large it is: size, delay, request, close, adaptive.
+//! When a batch leaves, and how large it is: by size, delay, request or close.
 
 use std::thread;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::common::{
 use swaplane::{Builder, Queue, Retry};
 use tokio::time::{Instant, advance, sleep};
 
-/// Batches of at most `size`, an hour of delay: only size, requests and close send anything.
+/// Batches of at most `size`. The delay is an hour, so that only size, requests and close send.
 fn by_size(size: usize) -> Builder<Queue<u64>> {
     Queue::builder()
         .max_batch_size(size)

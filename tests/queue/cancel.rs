@@ -1,4 +1,4 @@
-//! Cancellation: every public future dropped at every poll.
+//! Cancellation: every public future is dropped at every poll.
 
 use std::future::Future;
 use std::pin::pin;
@@ -30,7 +30,8 @@ async fn poll_and_drop<F: Future>(
     None
 }
 
-/// Something happens between two polls: a little time, a few steps of the other tasks, or both.
+/// What happens between two polls: one step of another task, some time, or all steps that are
+/// ready.
 async fn a_little(seed: usize) {
     match seed % 3 {
         0 => tokio::task::yield_now().await,

@@ -1,4 +1,4 @@
-//! One batch on its way: attempts, timeouts, retries, and who has the items meanwhile.
+//! One batch in flight: attempts, timeouts, retries, and who has the items meanwhile.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
@@ -11,7 +11,7 @@ use crate::common::{
 use swaplane::{Batch, Queue, SinkError};
 use tokio::time::sleep;
 
-/// Checks that these are attempts 1, 2, … of one and the same batch of ten.
+/// Checks that these are attempts 1, 2, … at the same batch of ten.
 #[track_caller]
 fn assert_one_batch(attempts: &[Attempt]) {
     for (index, attempt) in attempts.iter().enumerate() {
@@ -193,7 +193,7 @@ fn a_retry_waits_until_the_attempt_has_ended() {
                         thread::sleep(ms(200));
                     }
                     inside.fetch_sub(1, SeqCst);
-                    // Where an attempt that is over its time is cancelled.
+                    // An attempt that is over its time is cancelled here.
                     tokio::task::yield_now().await;
                     Ok(())
                 }

@@ -1,4 +1,4 @@
-//! C6: `flush` ends when everything pushed before is terminal, and says how that went.
+//! C6: a flush ends when everything pushed before has its outcome, and reports the losses.
 
 use std::pin::pin;
 use std::sync::Arc;

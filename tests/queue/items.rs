@@ -1,4 +1,4 @@
-//! What may be pushed: any `Send` type of any size and alignment, and never printed.
+//! What may be pushed: any `Send` type of any size and alignment. No item is ever printed.
 
 use std::cell::Cell;
 use std::error::Error;
@@ -12,7 +12,7 @@ use swaplane::{
     BuildError, FlushError, PushAllError, PushError, Queue, ReserveError, Retry, Writer,
 };
 
-/// An item type with nothing but `Send`: no `Clone`, no `Sync`, no `Debug`.
+/// An item that is `Send` and nothing else: not `Clone`, `Sync` or `Debug`.
 struct Bare(Cell<u64>);
 
 /// So it is for every kind of push and for both kinds of closures.
@@ -56,7 +56,7 @@ fn items_need_only_send() {
     });
 }
 
-/// Room for the copies of huge items that unoptimised code makes.
+/// Has room for the copies of huge items that unoptimised code makes.
 const STACK: usize = 64 << 20;
 
 /// Pushes `make(0..count)` from two threads and checks what the sink got with `check`.
@@ -158,7 +158,7 @@ fn items_of_no_size_are_items_like_any_other() {
     });
 }
 
-/// An item whose `Debug` and `Display` must never be asked.
+/// An item without `Debug` and `Display`.
 struct Secret;
 
 /// Errors and handles print without `T: Debug`, and errors are errors for every `T`.

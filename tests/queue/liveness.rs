@@ -1,4 +1,4 @@
-//! Nothing waits for a delay that it should not wait for. The delay is an hour here.
+//! No item waits for the delay that has another reason to leave. The delay is an hour here.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ fn queue_of(size: usize, capacity: usize, workers: usize) -> Queue<usize> {
     builder.spawn_fn(|_batch| async { Ok(()) }).unwrap()
 }
 
-/// Lanes that leased 64 credits each, behind full batches, and used one of them.
+/// Makes lanes that lease 64 credits each behind full batches, and use one of them.
 fn after_a_burst(queue: &Queue<usize>, lanes: usize) -> Vec<Writer<usize>> {
     let mut writers: Vec<_> = (0..lanes).map(|_| queue.writer()).collect();
     for writer in &mut writers {
@@ -71,7 +71,8 @@ fn a_full_batch_is_noticed_beside_older_lanes() {
         let mut lanes = Vec::new();
         for older in 0..40 {
             let mut writer = queue.writer();
-            // Leases double, up to its part of a quarter; one item of the largest is used.
+            // Leases double, up to the part of a quarter that the lane has. It uses one credit of
+            // the largest lease.
             let part = (SIZE / 4 / (older + 1)).min(64);
             let leases = std::iter::successors(Some(1), |lease| Some(lease * 2));
             let smaller: usize = leases.take_while(|lease| *lease < part).sum();
@@ -81,7 +82,8 @@ fn a_full_batch_is_noticed_beside_older_lanes() {
         }
         let unused: usize = lanes.iter().map(|lane| lane.1).sum();
         assert!((SIZE / 2..SIZE).contains(&unused));
-        // The youngest reports items up to a batch less what the others may have left.
+        // The youngest lane reports items up to a batch, less what the others have leased and not
+        // used.
         let mut youngest = queue.writer();
         for item in 0..=SIZE + 10 - unused {
             youngest.push(item).unwrap();
@@ -121,7 +123,8 @@ fn a_full_batch_is_noticed_after_an_outage() {
             .unwrap();
         let mut writers: Vec<_> = (0..LANES).map(|_| queue.writer()).collect();
         for writer in &mut writers {
-            // Leases of 1, 2, 4, … and 32, and one item of the next, which is a quarter of a batch.
+            // Each lane leases 1, 2, 4, … and 32 credits, and uses one of the next lease, which is
+            // a quarter of a batch.
             writer.push_all(0..64).unwrap();
         }
         settle().await;
@@ -129,7 +132,7 @@ fn a_full_batch_is_noticed_after_an_outage() {
         queue.flush().await.unwrap();
         let mut pushed = 0;
         while queue.len() == pushed {
-            // The first ones leased while no batch was full: less.
+            // The first lanes leased less, while no batch was full.
             for writer in &mut writers[10..] {
                 writer.push(0).unwrap();
                 pushed += 1;
@@ -137,7 +140,8 @@ fn a_full_batch_is_noticed_after_an_outage() {
             assert!(pushed < 10 * SIZE, "no batch is full");
             tokio::time::sleep(ms(10)).await;
         }
-        // Ten at a time: about full after twenty, and noticed before twenty more have passed.
+        // Ten are pushed at a time. The batch is about full after twenty rounds, and is noticed
+        // before twenty more have passed.
         assert!((SIZE * 3 / 4..=2 * SIZE).contains(&pushed), "{pushed}");
     });
 }
@@ -153,7 +157,7 @@ fn a_full_batch_is_noticed_where_the_capacity_is_small() {
                 let mut other = queue.writer();
                 let mut lanes: Vec<_> = (0..capacity / 250).map(|_| queue.writer()).collect();
                 for pair in lanes.chunks_mut(2) {
-                    // Behind a full batch two lanes lease 64 each, and use one of them.
+                    // Behind a full batch two lanes lease 64 credits each, and use one of them.
                     other.push_all(0..SIZE).unwrap();
                     for lane in pair {
                         lane.push_all(0..64).unwrap();
@@ -164,7 +168,7 @@ fn a_full_batch_is_noticed_where_the_capacity_is_small() {
                     other.push(item).unwrap();
                     tokio::time::sleep(ms(1)).await;
                 }
-                // Sweeps wake the flusher too: until they are over.
+                // Sweeps wake the flusher too. They are over after this.
                 tokio::time::sleep(secs(5)).await;
                 for lane in &mut lanes {
                     let missing = SIZE - queue.len();
@@ -289,7 +293,7 @@ fn fallback_items_fill_a_batch() {
         let queue = queue_of(SIZE, 100_000, 1);
         let last = queue.clone();
         let thread = std::thread::spawn(move || {
-            // Before the lane: so it goes after it.
+            // The value is set up before the lane, so it is dropped after the lane.
             FAREWELL.with(|farewell| farewell.0.replace(Some(last.clone())));
             last.push(0).unwrap();
         });
@@ -340,7 +344,7 @@ fn a_leased_credit_is_used_while_somebody_waits() {
 #[test]
 fn no_worker_waits_for_others() {
     const WORKERS: usize = scaled(300, 140);
-    // How many batches each has, how often all are looked at, how far the first may be ahead.
+    // Whether the sink yields, batches of each worker, rounds, batches that the first may be ahead.
     for (waits, batches, rounds, ahead) in [(true, 40, 60, 4), (false, 200, 30, 32)] {
         paused(async move || {
             let seen = Arc::new(Mutex::new(vec![0; WORKERS]));

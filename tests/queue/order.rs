@@ -28,8 +28,10 @@ fn patient(builder: Builder<Queue<u64>>) -> Builder<Queue<u64>> {
         .retry(|_: u32, _: &SinkError| Some(ms(1)))
 }
 
-/// The settings under which order has to hold.
-fn variants() -> impl Iterator<Item = (usize, Option<usize>, Duration)> {
+/// Batches in flight, batch size and delay under which order has to hold.
+type Variant = (usize, Option<usize>, Duration);
+
+fn variants() -> impl Iterator<Item = Variant> {
     [1, 4].into_iter().flat_map(|in_flight| {
         [
             (Some(1), ms(1)),
@@ -41,7 +43,21 @@ fn variants() -> impl Iterator<Item = (usize, Option<usize>, Duration)> {
     })
 }
 
-/// Starts `producers` threads, each running `push(n)` for its producer number, and waits for them.
+/// A queue with a moody sink.
+fn spawn(label: &str, seed: u64, (in_flight, size, delay): Variant) -> (Queue<u64>, Recorder) {
+    let sink = moody(seed);
+    let queue = patient(Queue::builder())
+        .name(label)
+        .max_in_flight(in_flight)
+        .max_batch_size(size)
+        .max_delay(delay)
+        .capacity(1000)
+        .spawn(sink.clone())
+        .unwrap();
+    (queue, sink)
+}
+
+/// Runs `push(n)` on one thread for each producer number, and waits for the threads.
 fn run(producers: usize, push: impl Fn(usize) + Sync) {
     thread::scope(|scope| {
         for producer in 0..producers {
@@ -51,24 +67,16 @@ fn run(producers: usize, push: impl Fn(usize) + Sync) {
     });
 }
 
-/// Plays concurrent producers against a moody sink under every variant and checks each stream.
+/// Runs producers against a moody sink under every variant, and checks the order of each stream.
 fn check(label: &'static str, produce: fn(&Queue<u64>, usize)) {
-    for (round, (in_flight, size, delay)) in variants().enumerate() {
+    for (round, variant) in variants().enumerate() {
         threaded(2, async move || {
-            let sink = moody(round as u64 + 1);
-            let queue = patient(Queue::builder())
-                .name(label)
-                .max_in_flight(in_flight)
-                .max_batch_size(size)
-                .max_delay(delay)
-                .capacity(1000)
-                .spawn(sink.clone())
-                .unwrap();
+            let (queue, sink) = spawn(label, round as u64 + 1, variant);
             run(6, |producer| produce(&queue, producer));
             queue.flush().await.unwrap();
             sink.assert_ordered();
             assert!(
-                sink.most_running() <= in_flight,
+                sink.most_running() <= variant.0,
                 "too many attempts at once"
             );
             finish(queue, &sink).await;
@@ -130,17 +138,10 @@ fn permits_keep_their_order() {
 #[test]
 fn keys_keep_their_order_across_threads() {
     const KEYS: usize = 5;
-    for (round, (in_flight, size, delay)) in variants().enumerate() {
+    for (round, variant) in variants().enumerate() {
         threaded(2, async move || {
-            let sink = moody(round as u64 + 100);
-            let queue = patient(Queue::builder())
-                .max_in_flight(in_flight)
-                .max_batch_size(size)
-                .max_delay(delay)
-                .capacity(1000)
-                .spawn(sink.clone())
-                .unwrap();
-            // A turn is one push: its holder knows that the last push of the key came before.
+            let (queue, sink) = spawn("keys", round as u64 + 100, variant);
+            // The lock of a key orders its pushes.
             let turns: Arc<[Mutex<usize>; KEYS]> = Arc::default();
             run(6, |producer| {
                 let mut rng = Rng::new(producer as u64 + 1);

@@ -158,7 +158,7 @@ fn errors_that_panic_stop_nothing() {
     }
 }
 
-/// Takes part in every event, and shows each of its fields.
+/// Takes every event, and formats each of its fields.
 struct Shows;
 
 impl tracing::Subscriber for Shows {
@@ -207,7 +207,7 @@ fn a_retry_closure_that_panics_stops_nothing() {
 /// C8: the other items of their batch are delivered.
 #[test]
 fn items_that_panic_when_dropped_stop_nothing() {
-    /// What an item panics with panics in its turn.
+    /// What an item panics with panics when it is dropped.
     struct Splinter;
     impl Drop for Splinter {
         fn drop(&mut self) {
@@ -217,7 +217,7 @@ fn items_that_panic_when_dropped_stop_nothing() {
     struct Mine(u64);
     impl Drop for Mine {
         fn drop(&mut self) {
-            // Several in one batch, too.
+            // One batch has several of them.
             if self.0 % 5 >= 2 {
                 std::panic::resume_unwind(Box::new(Splinter));
             }

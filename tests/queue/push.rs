@@ -1,4 +1,4 @@
-//! The way in: what a push accepts, what it refuses, and what its errors give back.
+//! What a push accepts, what it refuses, and what its errors give back.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -8,7 +8,7 @@ use std::thread;
 use crate::common::{HOUR, Recorder, eventually, item, paused, settle, threaded};
 use swaplane::{PushError, Queue, RefusalReason, Retry, Writer};
 
-/// A queue of which nothing leaves by itself: the sink is held and the delay is an hour.
+/// A queue that delivers nothing by itself. The sink is held, and the delay is an hour.
 fn stuck(capacity: usize) -> (Queue<u64>, Recorder) {
     let sink = Recorder::held();
     let queue = Queue::builder()

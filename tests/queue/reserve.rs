@@ -1,4 +1,4 @@
-//! Waiting for room: permits, turns, and those who give up.
+//! Waiting for room: permits, turns, and waiters who give up.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use crate::common::{
 };
 use swaplane::{Permit, Queue, ReserveError, Retry};
 
-/// A queue of the given capacity that is full, and whose sink holds everything.
+/// A full queue of the given capacity, whose sink is held.
 async fn full(capacity: usize) -> (Queue<u64>, Recorder) {
     let sink = Recorder::held();
     let queue = Queue::builder()
@@ -33,7 +33,7 @@ async fn full(capacity: usize) -> (Queue<u64>, Recorder) {
 
 type Waiter<'a> = Pin<Box<dyn Future<Output = Result<Permit<u64>, ReserveError>> + Send + 'a>>;
 
-/// Starts `n` reservations, in order; all have to wait.
+/// Starts `n` reservations, in order. All of them wait.
 fn waiters(queue: &Queue<u64>, n: usize) -> Vec<Waiter<'_>> {
     let mut waiters: Vec<Waiter<'_>> = Vec::new();
     for _ in 0..n {

@@ -1,4 +1,4 @@
-//! When a failed batch goes again, and when it is given up.
+//! When a failed batch is tried again, and when it is given up.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Batches that one task sends one after the other: whatever happens in the middle of such a run,
-//! it is as if each had been sent by itself.
+//! Runs of batches that leave one after the other. Whatever happens in the middle of a run, each
+//! batch fares as if it had been sent by itself.
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -16,8 +16,8 @@ fn note(log: &Log, batch: &Batch<usize>) {
     lock(log).push((batch.id(), batch.attempt(), batch[0]));
 }
 
-/// A queue whose sink notes each attempt and then does with its item, and the number of the attempt,
-/// what `act` says.
+/// A queue whose sink notes each attempt, then does what `act` says for the item and the number of
+/// the attempt.
 fn spawn<F>(
     builder: Builder<Queue<usize>>,
     act: impl Fn(usize, u32) -> F + Send + Sync + 'static,
@@ -40,7 +40,7 @@ where
     (queue.unwrap(), log)
 }
 
-/// Enough batches of one item, one after the other, for runs to have grown.
+/// Sends so many batches of one item that runs have grown.
 async fn warm(queue: &Queue<usize>, log: &Log) {
     queue.push_all([0; 100]).unwrap();
     queue.flush().await.unwrap();
@@ -199,7 +199,7 @@ fn a_sink_that_blocks_lets_others_have_their_turn_in_between() {
                 async move {
                     if item > 0 {
                         lock(&seen).push(turns.load(SeqCst));
-                        // Longer than a run may last.
+                        // The sleep is longer than a run may last.
                         std::thread::sleep(ms(2));
                     }
                     Ok(())

@@ -81,7 +81,7 @@ fn blocking_closures_may_block() {
         let log = rows.clone();
         let queue = queue_with(Retry::never())
             .spawn_blocking_fn(move |rows: &[u64]| {
-                // Panics on a runtime's worker thread, and nowhere else.
+                // This panics on a worker thread of a runtime, and nowhere else.
                 tokio::runtime::Handle::current().block_on(async {});
                 lock(&log).extend_from_slice(rows);
                 Ok(())

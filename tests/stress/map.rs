@@ -1,5 +1,5 @@
-//! Many threads on few keys: at the end the sink has the last write of each key, all updates are
-//! accounted for, and everybody gets through.
+//! Many threads write few keys. The sink ends with the last write of each key, all updates are
+//! accounted for, and every thread gets through.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
@@ -20,7 +20,7 @@ fn ops() -> usize {
     scaled(1500, 20)
 }
 
-/// Fails every other time; loses nothing, since it is always tried again.
+/// A sink that fails about every other time. Each batch is tried again, so nothing is lost.
 fn faulty(seed: u64) -> Keyed {
     let mut rng = Rng::new(seed);
     let steps = [
@@ -36,11 +36,12 @@ fn faulty(seed: u64) -> Keyed {
     }))
 }
 
-/// The least shards, so that threads meet; more partitions than workers, or one.
+/// Seeds, partitions and batches in flight.
 fn variants() -> [(u64, usize, usize); 3] {
     [(1, 1, 1), (2, 4, 1), (3, 4, 4)]
 }
 
+/// A map with the fewest shards, so that threads meet.
 fn builder(partitions: usize, in_flight: usize) -> Builder<Map<u64, u64>> {
     Map::builder()
         .own_thread()
@@ -54,7 +55,7 @@ fn builder(partitions: usize, in_flight: usize) -> Builder<Map<u64, u64>> {
         .retry(|_: u32, _: &SinkError| Some(Duration::from_micros(100)))
 }
 
-/// Runs threads and, until they are done, one that flushes and one that looks.
+/// Runs threads that work and, until those are done, one that flushes and one that looks.
 fn run(
     work: impl Fn(usize, &mut Rng) + Sync,
     flush: impl Fn() + Sync,
@@ -85,7 +86,7 @@ fn run(
     });
 }
 
-/// The account at the end, and that the sink has seen the updates that the stats know of.
+/// Checks the stats at the end, and that the sink saw as many entries as they say.
 fn assert_settled(sink: &Keyed, stats: &swaplane::Stats, accepted: u64) {
     assert_conserved(stats);
     assert_eq!((stats.held, stats.lost, stats.returned), (0, 0, 0));
@@ -123,7 +124,7 @@ fn each_thread_finds_what_it_has_written() {
                         match rng.below(20) {
                             0..12 => insist(|| map.put(key, value)),
                             12..15 => {
-                                // Nobody else puts it, so what is found is the last.
+                                // No other thread writes this key.
                                 insist(|| map.merge(key, value, |held, new| *held = new));
                             }
                             _ => {
@@ -375,7 +376,7 @@ fn a_tiny_map_with_a_lossy_sink_accounts_for_everything() {
                 .spawn(sink.clone())
                 .unwrap();
             let (accepted, removed) = (AtomicU64::new(0), AtomicU64::new(0));
-            // Never less than what is held: counted before a put, and after an end is known.
+            // How often the map was full.
             let full = AtomicI64::new(0);
             run(
                 |thread, rng| {

@@ -1,4 +1,4 @@
-//! Everything at once, with a ledger: each accepted item comes to exactly one end.
+//! Everything at once, with a ledger. Each accepted item has exactly one outcome.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -17,12 +17,13 @@ use tokio::runtime::Runtime;
 const PRODUCERS: usize = 10;
 const CAPACITY: usize = 400;
 
-/// A recorder that also knows how many accepted items are surely still held.
+/// A recorder that also counts the accepted items that are surely still held.
 #[derive(Clone)]
 struct Gauge {
     recorder: Recorder,
     inside: Arc<AtomicI64>,
-    /// Whether a failure may be final; then each attempt counts as an end, which counts too few.
+    /// Whether a failure may be final. Then each attempt counts as an outcome, so that fewer items
+    /// count as held.
     lossy: bool,
 }
 
@@ -63,7 +64,7 @@ fn builder() -> Builder<Queue<Token>> {
         .retry(|_: u32, _: &SinkError| Some(Duration::from_micros(200)))
 }
 
-/// Pushes until accepted, with the item that each refusal gives back; breaks when closed.
+/// Pushes the item that each refusal gives back, until it is accepted. Breaks when closed.
 fn insist(
     ledger: &Ledger,
     id: u64,
@@ -86,7 +87,7 @@ fn insist(
     }
 }
 
-/// One producer's stream: by thread, by writer, by key or by permit, until done or closed.
+/// Pushes the stream of one producer by thread, writer, key or permit, until done or closed.
 fn produce(
     queue: &Queue<Token>,
     gauge: &Gauge,
@@ -135,14 +136,14 @@ enum End {
     Stuck,
 }
 
-/// The numbers of a run, once the ledger was checked.
+/// The counts of a run whose ledger was checked.
 struct Outcome {
     delivered: u64,
     lost: u64,
     returned: usize,
 }
 
-/// Runs all producers with flushes and samples meanwhile, ends as told, and checks the ledger.
+/// Runs all producers beside flushes and samples, ends as told, and checks the ledger.
 fn run(
     builder: Builder<Queue<Token>>,
     mut choose: impl FnMut() -> Step + Send + 'static,
@@ -236,7 +237,7 @@ fn run(
     }
 }
 
-/// A sink's mood: what the next attempt does, by a seed.
+/// What the next attempts of a sink do, by a seed.
 fn mood(seed: u64, steps: &'static [Step]) -> impl FnMut() -> Step + Send + 'static {
     let mut rng = Rng::new(seed);
     move || match rng.below(2) {

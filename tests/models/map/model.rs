@@ -1,4 +1,4 @@
-//! What is known of each entry, from what the calls said and from what the sink saw.
+//! What is known of each entry, from what the calls answered and what the sink saw.
 
 use tokio::time::Instant;
 
@@ -11,7 +11,7 @@ use crate::{BACKOFF, TICK};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Held,
-    /// On its way, though the sink has not seen it yet.
+    /// Taken by the flusher. The sink has not seen it yet.
     Left,
     /// In a batch, in flight or in backoff.
     Sent(u64),
@@ -28,18 +28,18 @@ impl Place {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Slot {
-    /// With the version and the updates of a removal, which the sink does not see.
+    /// Includes the version and the updates of a removal, which the sink does not see.
     pub(crate) row: Row,
     pub(crate) place: Place,
     pub(crate) begun: Instant,
-    /// Whether somebody asked for all that was held, it included.
+    /// Whether a flush or the close has asked for it.
     pub(crate) asked: bool,
-    /// How many batches had left when it was begun.
+    /// How many batches had left when the entry began.
     batches: usize,
 }
 
 impl Slot {
-    /// What the sink sees of it.
+    /// What the sink sees of the entry.
     pub(crate) fn shown(&self) -> Row {
         match self.row.value {
             Some(_) => self.row,
@@ -48,7 +48,7 @@ impl Slot {
     }
 }
 
-/// A batch that has no end yet, and what its last attempt leads to, and when.
+/// A batch without an outcome, what its last attempt leads to, and when.
 struct Open {
     id: u64,
     attempt: u32,
@@ -56,17 +56,17 @@ struct Open {
     at: Instant,
 }
 
-/// Every entry there ever was, in the order in which they were begun.
+/// Every entry there ever was, in the order in which the entries began.
 pub(crate) struct Model {
     pub(crate) slots: Vec<Slot>,
     pub(crate) accepted: u64,
     pub(crate) coalesced: u64,
-    /// The newest version of each key that had its end.
+    /// The newest version of each key that has its outcome.
     newest_ended: [Option<u64>; KEYS as usize],
     /// The last version of each key that the sink saw.
     last_seen: [Option<u64>; KEYS as usize],
     open: Vec<Open>,
-    /// How many attempts were looked at, and how many of them were the first of a batch.
+    /// How many attempts were observed, and how many of them were the first of a batch.
     attempts: usize,
     batches: usize,
     /// Since when no batch is open.
@@ -102,7 +102,7 @@ impl Model {
         self.slots.iter().filter(|slot| slot.place == place).count()
     }
 
-    /// How many entries have no end.
+    /// How many entries have no outcome.
     pub(crate) fn held(&self) -> usize {
         self.slots
             .iter()
@@ -110,7 +110,7 @@ impl Model {
             .count()
     }
 
-    /// The newest entry of a key that has no end.
+    /// The newest entry of a key that has no outcome.
     pub(crate) fn last(&mut self, key: u64) -> Option<&mut Slot> {
         let mut slots = self.slots.iter_mut().rev();
         slots.find(|slot| slot.row.key == key && !slot.place.is_end())
@@ -121,13 +121,14 @@ impl Model {
         self.last(key).filter(|slot| slot.place == Place::Held)
     }
 
-    /// Whether a version is stale: the newest that is held or on its way, or remembered, counts.
-    /// What has ended may be known until all that left together with it has.
+    /// Whether an entry of the key that has its outcome may still be known. It may be until all
+    /// that left together with it has its outcome.
     pub(crate) fn lingers(&self, key: u64, is: impl Fn(&Slot) -> bool) -> bool {
         let ended = |slot: &&Slot| slot.row.key == key && slot.place.is_end();
         self.held() > 0 && self.slots.iter().filter(ended).any(is)
     }
 
+    /// Whether a version is stale against what is held, in flight or remembered.
     pub(crate) fn is_stale(&self, key: u64, version: u64) -> bool {
         let (.., remembers) = self.limits;
         let slots = self.slots.iter();
@@ -138,7 +139,7 @@ impl Model {
         on_its_way.chain(ended).max() >= Some(version)
     }
 
-    /// The map did not find the entry that was held: it has to have left.
+    /// The map did not find the entry that was held, so the entry must have left.
     pub(crate) fn note_left(&mut self, key: u64) {
         let batches = self.batches;
         if let Some(slot) = self.active(key) {
@@ -174,7 +175,7 @@ impl Model {
         slots.for_each(|slot| slot.asked |= !slot.place.is_end());
     }
 
-    /// Looks at what the sink saw since the last time.
+    /// Takes in what the sink saw since the last time.
     pub(crate) fn observe(&mut self, sink: &Keyed, now: Instant) {
         let attempts = sink.attempts();
         for attempt in &attempts[self.attempts..] {
@@ -198,7 +199,7 @@ impl Model {
         }
     }
 
-    /// A new batch: each of its rows is the oldest of its key that the sink has not seen.
+    /// Takes in a new batch. Each of its rows is the oldest of its key that the sink has not seen.
     fn first(&mut self, attempt: &Attempt, rows: Vec<Row>) {
         let (batch, in_flight, _) = self.limits;
         assert_eq!(attempt.number, 1);
@@ -224,7 +225,7 @@ impl Model {
         }
     }
 
-    /// Ends the batches whose end is due.
+    /// Gives the batches whose end is due their outcome.
     fn settle(&mut self, now: Instant) {
         let (ended, open) = std::mem::take(&mut self.open)
             .into_iter()

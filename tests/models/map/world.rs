@@ -1,4 +1,4 @@
-//! The map under test next to all that the model knows about it.
+//! The map under test, and all that the model knows about it.
 
 use std::task::Poll;
 
@@ -56,7 +56,7 @@ impl Handle for Mirror<u64, u64, Fixed> {
     }
 }
 
-/// A flush under way, with the entries that it covers and how many were lost before.
+/// A flush under way, with the entries that it covers.
 struct Flush<'a> {
     future: FlushFuture<'a>,
     covered: Vec<usize>,
@@ -69,7 +69,7 @@ pub(crate) struct MapWorld<'a, H> {
     model: Model,
     flushes: Vec<Flush<'a>>,
     closed: bool,
-    /// Each update brings another value.
+    /// The value of the last update. Each update brings another one.
     value: u64,
 }
 
@@ -86,7 +86,7 @@ impl<'a, H: Handle> MapWorld<'a, H> {
         }
     }
 
-    /// What an update said: a refusal brings everything back and has a reason.
+    /// Checks what an update answered. A refusal has a reason and gives key and value back.
     fn accepts<R>(&self, said: Result<R, PushError<(u64, u64)>>, item: (u64, u64)) -> Option<R> {
         match said {
             Ok(said) => {
@@ -101,7 +101,7 @@ impl<'a, H: Handle> MapWorld<'a, H> {
         }
     }
 
-    /// An update, which has begun an entry or changed the one that was held: the stats say which.
+    /// Notes an update, which began an entry or changed the held one. The stats say which.
     fn update(&mut self, key: u64, ok: bool, begun: Row, change: impl FnOnce(&mut Row)) -> bool {
         let capacity = self.script.capacity;
         if !ok {
@@ -173,14 +173,14 @@ impl<'a, H: Handle> MapWorld<'a, H> {
             covered: covered.map(|(index, _)| index).collect(),
             future: Box::pin(self.handle.map().flush()),
         };
-        // It begins with its first poll.
+        // A flush begins with its first poll.
         match poll_once(flush.future.as_mut()) {
             Poll::Pending => self.flushes.push(flush),
             Poll::Ready(result) => self.judge(&flush, result),
         }
     }
 
-    /// A flush ends when all that it covers has its end, and says what of it was lost.
+    /// A flush ends when all that it covers has its outcome, and reports what of it was lost.
     fn judge(&self, flush: &Flush<'_>, result: Result<(), FlushError>) {
         let covered = flush.covered.iter().map(|index| &self.model.slots[*index]);
         assert!(
@@ -198,7 +198,7 @@ impl<'a, H: Handle> MapWorld<'a, H> {
         }
     }
 
-    /// What is found is the newest that is held, or also what is on its way.
+    /// What is found is the newest value that is held, or with `reads` also in flight.
     fn look_up(&mut self, key: u64) {
         let found = self.handle.map().get(&key);
         assert_eq!(self.handle.map().contains(&key), found.is_some());
@@ -216,16 +216,16 @@ impl<'a, H: Handle> MapWorld<'a, H> {
         }
     }
 
-    /// The sink is free: what may still wait is young, and was not asked for.
+    /// While the sink is free, what waits is young and was not asked for.
     fn check_waiting(&self, now: Instant) {
         let slots = self.model.slots.iter();
         for slot in slots.filter(|slot| !slot.place.is_end()) {
             assert!(!self.closed && !slot.asked, "{slot:?} waits");
             assert!(!self.script.delay.is_zero(), "{slot:?} waits");
             let since = slot.begun.max(self.model.free);
-            // A put reads no clock: the delay may be noticed as late as one delay later.
-            let late = since + 2 * self.script.delay + TICK;
-            assert!(now <= late, "{slot:?} waits for too long");
+            // A put reads no clock, so the flusher may notice it one delay later.
+            let latest = since + 2 * self.script.delay + TICK;
+            assert!(now <= latest, "{slot:?} waits for too long");
         }
     }
 }
@@ -295,7 +295,7 @@ impl<H: Handle> World for MapWorld<'_, H> {
             match poll_once(flush.future.as_mut()) {
                 Poll::Ready(result) => self.judge(&flush, result),
                 Poll::Pending => {
-                    // Perhaps only for what has left together with what it covers.
+                    // The flush may wait for what left together with what it covers.
                     assert!(held > 0, "a flush has nothing to wait for");
                     self.flushes.push(flush);
                 }
@@ -322,7 +322,7 @@ impl<H: Handle> World for MapWorld<'_, H> {
         let acked = self.sink.acked();
         assert_eq!(report.delivered, acked.len() as u64);
         assert!(acked.len() >= acked_before && self.sink.count() >= known.len());
-        // With two workers what was delivered before need not be the first that was acked.
+        // With two workers the order of the attempts is not that of their outcomes.
         let mut ends = acked;
         ends.extend(H::rows(&report.returned));
         for key in 0..KEYS {

@@ -1,4 +1,4 @@
-//! From the attempts that the sink saw to what they must have led to.
+//! What the attempts that the sink saw must have led to.
 
 use std::collections::HashSet;
 
@@ -15,7 +15,7 @@ pub(crate) struct Ends {
     pub(crate) delivered: HashSet<u64>,
     pub(crate) lost: HashSet<u64>,
     pub(crate) batches: u64,
-    /// Since when the sink has nothing to do; `None` while a batch is in flight or in backoff.
+    /// Since when the sink has nothing to do. `None` while a batch is in flight or in backoff.
     pub(crate) idle_since: Option<Option<Instant>>,
 }
 

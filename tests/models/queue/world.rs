@@ -1,4 +1,4 @@
-//! The queue under test next to all that the model knows about it.
+//! The queue under test, and all that the model knows about it.
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
@@ -20,14 +20,15 @@ use crate::{FlushFuture, TICK, World};
 type ReserveFuture<'a> =
     Pin<Box<dyn Future<Output = Result<Permit<u64>, ReserveError>> + Send + 'a>>;
 
-/// A flush under way, with what had been accepted and what had ended when it began.
+/// A flush under way, with the items that had been accepted, and those that had an outcome, when it
+/// began.
 struct Flush<'a> {
     future: FlushFuture<'a>,
     accepted: HashSet<u64>,
     ended: HashSet<u64>,
 }
 
-/// Somebody who waits for room, with what had been accepted when the wait began.
+/// A caller who waits for room, with what had been accepted when the wait began.
 struct Waiter<'a> {
     future: ReserveFuture<'a>,
     accepted: HashSet<u64>,
@@ -40,12 +41,12 @@ pub(crate) struct QueueWorld<'a> {
     accepted: HashMap<u64, Instant>,
     next: [usize; STREAMS],
     flushes: Vec<Flush<'a>>,
-    /// What was accepted when the last flush began: the delay is not for it.
+    /// What was accepted when the last flush began. It does not wait for the delay.
     flushed: HashSet<u64>,
     waiters: Vec<Waiter<'a>>,
     permits: Vec<Permit<u64>>,
     closed: bool,
-    /// Whether one thread alone has pushed so far.
+    /// Whether all credits were leased by one lane so far.
     alone: bool,
 }
 
@@ -80,7 +81,7 @@ impl<'a> QueueWorld<'a> {
         self.accepted.len() - ends.delivered.len() - ends.lost.len() + self.permits.len()
     }
 
-    /// The least that has to be in use before anybody may be refused.
+    /// How much has to be in use before a push may be refused.
     fn leased(&self) -> usize {
         self.script.capacity - self.script.capacity / 4
     }
@@ -128,7 +129,7 @@ impl<'a> QueueWorld<'a> {
             ended: ends.delivered.union(&ends.lost).copied().collect(),
         };
         self.flushed.clone_from(&flush.accepted);
-        // It begins with its first poll; what it says then is looked at in `check`, if it waits.
+        // A flush begins with its first poll. `check` polls the flush again if it waits.
         match poll_once(flush.future.as_mut()) {
             Poll::Pending => self.flushes.push(flush),
             Poll::Ready(result) => judge(&flush, result, &ends),
@@ -162,7 +163,7 @@ impl<'a> QueueWorld<'a> {
         }
     }
 
-    /// The sink is free: what may still wait is less than a batch, young, and not asked for.
+    /// While the sink is free, what waits is less than a batch, young, and was not asked for.
     fn check_waiting(&self, free: Option<Instant>, now: Instant) {
         let sent: HashSet<u64> = self
             .sink
@@ -194,7 +195,7 @@ impl<'a> QueueWorld<'a> {
                 !self.script.delay.is_zero(),
                 "{id:#x} waits without a delay"
             );
-            // A push reads no clock: the delay may be noticed as late as one delay later.
+            // A push reads no clock, so the flusher may notice it one delay later.
             let since = free.map_or(*pushed, |free| free.max(*pushed));
             assert!(
                 now <= since + 2 * self.script.delay + TICK,
@@ -352,7 +353,7 @@ impl World for QueueWorld<'_> {
     }
 }
 
-/// What a flush may say: what was lost since it began has to be in it; more only if lost before.
+/// A flush reports what was lost since it began. It may report what was lost before, too.
 fn judge(flush: &Flush<'_>, result: Result<(), FlushError>, ends: &Ends) {
     let lost: HashSet<_> = flush.accepted.intersection(&ends.lost).collect();
     let fresh = lost.iter().filter(|id| !flush.ended.contains(id)).count() as u64;
