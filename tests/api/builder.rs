@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::common::{HOUR, Recorder, Step, assert_took, ms, paused, secs, settle, watched};
 use swaplane::{BuildError, Builder, Queue, Retry, Violation};
 use tokio::time::Instant;
+
+use crate::common::{HOUR, Recorder, Step, assert_took, ms, paused, secs, settle, watched};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const TWO_YEARS: Duration = Duration::from_secs(2 * 366 * 24 * 3600);

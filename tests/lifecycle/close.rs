@@ -5,13 +5,14 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use swaplane::{Batch, Queue};
+use tokio::time::{Instant, sleep};
+
 use crate::common::{
     HOUR, Ledger, Recorder, Step, Token, assert_adds_up, eventually, finish, item, lock, ms,
     paused, scaled, secs, settle, threaded,
 };
 use crate::slow_queue;
-use swaplane::{Batch, Queue};
-use tokio::time::{Instant, sleep};
 
 /// `close` answers true once, and may be repeated from any handle.
 #[test]

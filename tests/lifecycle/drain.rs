@@ -2,13 +2,14 @@
 
 use std::sync::{Arc, Mutex};
 
+use swaplane::{Batch, Builder, Handled, Queue, Sink, SinkError};
+use tokio::time::{Instant, sleep};
+
 use crate::common::{
     HOUR, Ledger, Recorder, Step, Token, assert_adds_up, attempt_of, lock, ms, numbers, paused,
     secs, settle, threaded,
 };
 use crate::slow_queue;
-use swaplane::{Batch, Builder, Handled, Queue, Sink, SinkError};
-use tokio::time::{Instant, sleep};
 
 /// What the hook does with the rest.
 #[derive(Clone, Copy, PartialEq)]

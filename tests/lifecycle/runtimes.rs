@@ -6,13 +6,14 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use swaplane::{Builder, Queue, SinkError};
+use tokio::runtime::{Builder as RuntimeBuilder, Runtime};
+use tokio::sync::Notify;
+
 use crate::common::{
     HOUR, Recorder, Step, assert_adds_up, block_on, eventually, finish, item, ms, multi_thread,
     one_thread, poll_once, secs, watched,
 };
-use swaplane::{Builder, Queue, SinkError};
-use tokio::runtime::{Builder as RuntimeBuilder, Runtime};
-use tokio::sync::Notify;
 
 fn small_queue() -> Builder<Queue<u64>> {
     Queue::builder()

@@ -6,13 +6,14 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
+use swaplane::{Batch, Queue, Retry};
+use tokio::time::{Instant, sleep};
+
 use crate::common::{
     HOUR, Recorder, Step, assert_adds_up, assert_conserved, assert_took, lock, ms, numbers, paused,
     poll_once, scaled, secs, settle, watched,
 };
 use crate::slow_queue;
-use swaplane::{Batch, Queue, Retry};
-use tokio::time::{Instant, sleep};
 
 /// A queue of 25 items whose attempts hang for longer than any deadline here.
 fn stuck() -> Queue<u64> {

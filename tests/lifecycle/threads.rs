@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::thread;
 
-use crate::common::{Ledger, Recorder, Token, block_on, finish, item, ms, scaled, secs, watched};
 use swaplane::{Queue, Writer};
+
+use crate::common::{Ledger, Recorder, Token, block_on, finish, item, ms, scaled, secs, watched};
 
 /// Pushes when its thread ends.
 struct Farewell(Option<Box<dyn FnOnce()>>);

@@ -5,11 +5,12 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
+use swaplane::{BuildError, Builder, Entry, Map, Put, RefusalReason, Retry};
+
 use crate::common::{
     HOUR, Keyed, Recorder, Step, assert_adds_up, assert_conserved, paused, removal, row, rows,
     secs, settle, sorted, steady_map, watched,
 };
-use swaplane::{BuildError, Builder, Entry, Map, Put, RefusalReason, Retry};
 
 fn map(sink: &Keyed) -> Map<u64, u64> {
     steady_map().spawn(sink.clone()).unwrap()

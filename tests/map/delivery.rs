@@ -5,13 +5,14 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use swaplane::{Batch, Entry, Handled, Map, Sink, SinkError};
+use tokio::time::{Instant, sleep};
+
 use crate::common::{
     HOUR, Keyed, Recorder, Row, Step, Why, assert_adds_up, assert_conserved, block_on, eventually,
     lock, ms, multi_thread, one_thread, paused, poll_once, removal, row, rows, secs, settle,
     sorted, steady_map, threaded, watched,
 };
-use swaplane::{Batch, Entry, Handled, Map, Sink, SinkError};
-use tokio::time::{Instant, sleep};
 
 fn map(sink: &Keyed) -> Map<u64, u64> {
     steady_map().spawn(sink.clone()).unwrap()

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering::SeqCst};
 use std::thread;
 
+use swaplane::{Builder, Change, Entry, Map, Put, SinkError};
+
 use crate::common::{
     HOUR, Id, Keyed, Recorder, Row, Step, assert_adds_up, assert_conserved, ms, one_thread, paused,
     row, secs, settle, sorted, steady_map, watched,
 };
-use swaplane::{Builder, Change, Entry, Map, Put, SinkError};
 
 const HASH: u8 = 1;
 const EQ: u8 = 2;

@@ -2,11 +2,12 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use swaplane::{Batch, Builder, Entry, Map, SinkError};
+use tokio::time::sleep;
+
 use crate::common::{ms, secs};
 use crate::counting::LIVE_BYTES;
 use crate::in_turn;
-use swaplane::{Batch, Builder, Entry, Map, SinkError};
-use tokio::time::sleep;
 
 type Value = [u64; 4];
 

@@ -3,9 +3,10 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use swaplane::{Batch, Builder, Queue};
+
 use crate::counting::{ALLOCATIONS, LIVE_BYTES, OF_THIS_THREAD};
 use crate::in_turn;
-use swaplane::{Batch, Builder, Queue};
 
 type Item = (u64, u64);
 

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::common::{HOUR, Recorder, finish, item, ms, numbers, paused, settle};
 use swaplane::{Queue, Retry};
 use tokio::time::Instant;
+
+use crate::common::{HOUR, Recorder, finish, item, ms, numbers, paused, settle};
 
 /// No time passes.
 #[test]

@@ -3,11 +3,12 @@
 use std::thread;
 use std::time::Duration;
 
+use swaplane::{Builder, Queue, Retry};
+use tokio::time::{Instant, advance, sleep};
+
 use crate::common::{
     HOUR, Recorder, Step, Why, assert_took, finish, item, ms, numbers, paused, settle, threaded,
 };
-use swaplane::{Builder, Queue, Retry};
-use tokio::time::{Instant, advance, sleep};
 
 /// Batches of at most `size`. The delay is an hour, so that only size, requests and close send.
 fn by_size(size: usize) -> Builder<Queue<u64>> {

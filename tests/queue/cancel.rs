@@ -4,12 +4,13 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::Poll;
 
+use swaplane::{Builder, Queue, SinkError};
+use tokio::time::advance;
+
 use crate::common::{
     HOUR, Ledger, Recorder, Step, Token, assert_conserved, finish, item, ms, paused, poll_once,
     secs, settle,
 };
-use swaplane::{Builder, Queue, SinkError};
-use tokio::time::advance;
 
 /// More polls than any future of these scenarios needs.
 const POLLS: usize = 24;

@@ -4,12 +4,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
+use swaplane::{Batch, Queue, SinkError};
+use tokio::time::sleep;
+
 use crate::common::{
     Attempt, HOUR, Recorder, Step, assert_took, eventually, finish, lock, ms, numbers, paused,
     secs, steady_queue, threaded,
 };
-use swaplane::{Batch, Queue, SinkError};
-use tokio::time::sleep;
 
 /// Checks that these are attempts 1, 2, … at the same batch of ten.
 #[track_caller]

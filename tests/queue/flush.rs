@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
+use swaplane::{Builder, Queue, Retry, SinkError};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
 use crate::common::{
     HOUR, Recorder, Rng, Step, block_on, finish, item, ms, one_thread, paused, poll_once, scaled,
     secs, settle, steady_queue, threaded, watched,
 };
-use swaplane::{Builder, Queue, Retry, SinkError};
-use tokio::sync::Notify;
-use tokio::time::Instant;
 
 fn slow_queue() -> Builder<Queue<u64>> {
     steady_queue().attempt_timeout(10 * HOUR)

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use crate::common::{HOUR, lock, paused, secs, settle, threaded, watched};
 use swaplane::{
     BuildError, FlushError, PushAllError, PushError, Queue, ReserveError, Retry, Writer,
 };
+
+use crate::common::{HOUR, lock, paused, secs, settle, threaded, watched};
 
 /// An item that is `Send` and nothing else: not `Clone`, `Sync` or `Debug`.
 struct Bare(Cell<u64>);

@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use crate::common::{HOUR, lock, ms, paused, scaled, secs, settle, threaded};
 use swaplane::{Queue, Writer};
+
+use crate::common::{HOUR, lock, ms, paused, scaled, secs, settle, threaded};
 
 fn queue_of(size: usize, capacity: usize, workers: usize) -> Queue<usize> {
     let builder = Queue::builder()

@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use swaplane::{Builder, Queue, SinkError};
+
 use crate::common::{
     Recorder, Rng, Step, finish, insist, item, lock, ms, paused, scaled, secs, threaded,
 };
-use swaplane::{Builder, Queue, SinkError};
 
 /// A sink that misbehaves at random, by a fixed seed.
 fn moody(seed: u64) -> Recorder {

@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
+use swaplane::{Batch, Queue, Sink, SinkError};
+
 use crate::common::{
     HOUR, Recorder, Step, assert_adds_up, assert_conserved, finish, item, lock, ms, numbers,
     paused, secs, settle, steady_queue, threaded,
 };
-use swaplane::{Batch, Queue, Sink, SinkError};
 
 /// C8: a panic is a failed attempt, whether in the future or before there is one.
 #[test]

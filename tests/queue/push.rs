@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use crate::common::{HOUR, Recorder, eventually, item, paused, settle, threaded};
 use swaplane::{PushError, Queue, RefusalReason, Retry, Writer};
+
+use crate::common::{HOUR, Recorder, eventually, item, paused, settle, threaded};
 
 /// A queue that delivers nothing by itself. The sink is held, and the delay is an hour.
 fn stuck(capacity: usize) -> (Queue<u64>, Recorder) {

@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::thread;
 
+use swaplane::{Permit, Queue, ReserveError, Retry};
+
 use crate::common::{
     HOUR, Recorder, Step, assert_adds_up, finish, item, lock, ms, paused, poll_once, secs, settle,
     threaded,
 };
-use swaplane::{Permit, Queue, ReserveError, Retry};
 
 /// A full queue of the given capacity, whose sink is held.
 async fn full(capacity: usize) -> (Queue<u64>, Recorder) {

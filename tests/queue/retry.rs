@@ -3,11 +3,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use swaplane::{Builder, Queue, Retry, SinkError};
+use tokio::time::Instant;
+
 use crate::common::{
     HOUR, Recorder, Step, assert_adds_up, assert_took, finish, item, lock, ms, paused, secs, settle,
 };
-use swaplane::{Builder, Queue, Retry, SinkError};
-use tokio::time::Instant;
 
 fn queue_with(retry: impl Into<Retry>) -> Builder<Queue<u64>> {
     Queue::builder()

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::common::{HOUR, lock, ms, one_thread, paused, settle};
 use swaplane::{Batch, Builder, Queue, Retry, SinkError};
+
+use crate::common::{HOUR, lock, ms, one_thread, paused, settle};
 
 /// Batch id, attempt, first item.
 type Log = Arc<Mutex<Vec<(u64, u32, usize)>>>;

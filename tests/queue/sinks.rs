@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
-use crate::common::{HOUR, Recorder, Step, item, lock, ms, paused, secs, threaded};
 use swaplane::{Batch, BoxSink, Builder, Queue, Retry, Sink, SinkError};
+
+use crate::common::{HOUR, Recorder, Step, item, lock, ms, paused, secs, threaded};
 
 fn queue_with(retry: impl Into<Retry>) -> Builder<Queue<u64>> {
     Queue::builder()

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use swaplane::{Builder, Map, Put, RefusalReason, SinkError};
+
 use crate::Done;
 use crate::common::{
     Keyed, Recorder, Rng, Row, Step, assert_adds_up, assert_conserved, insist, lock, ms, scaled,
     secs, watched, within,
 };
-use swaplane::{Builder, Map, Put, RefusalReason, SinkError};
 
 const THREADS: usize = 6;
 

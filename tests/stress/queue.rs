@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
+use swaplane::{Batch, Builder, PushError, Queue, Sink, SinkError};
+use tokio::runtime::Runtime;
+
 use crate::Done;
 use crate::common::{
     Ledger, Recorder, Rng, Step, Token, assert_conserved, item, ms, multi_thread, scaled, secs,
     watched,
 };
-use swaplane::{Batch, Builder, PushError, Queue, Sink, SinkError};
-use tokio::runtime::Runtime;
 
 const PRODUCERS: usize = 10;
 const CAPACITY: usize = 400;
