@@ -125,6 +125,7 @@ where
         None
     }
 }
+
 impl<K, V, S, E> Source for Store<K, V, S, E>
 where
     K: Eq + Hash + Clone + Send + Sync + 'static,
