@@ -4,7 +4,7 @@
 use super::parts::{Fences, Flusher, OwnLane, Queue};
 use super::support::{Mutants, caught, model, thread, yield_now};
 
-/// The way in.
+/// How an item is pushed.
 #[derive(Clone, Copy)]
 enum Way {
     Push,

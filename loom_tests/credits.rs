@@ -50,7 +50,7 @@ fn idle(bound: Option<usize>) {
     });
 }
 
-/// Who is refused leaves word, and the flusher sees what there is to deliver.
+/// A refused push requests room, and the flusher sees what there is to deliver.
 fn refused(bound: Option<usize>) {
     model(bound, || {
         let queue = Queue::new(1, 8, Fences::None);
@@ -69,7 +69,8 @@ fn refused(bound: Option<usize>) {
     });
 }
 
-/// Somebody begins to wait while the flusher, who has made room for an earlier one, forgets.
+/// A caller begins to wait while the flusher, which has made room for an earlier one, clears the
+/// request for room.
 fn waiting(bound: Option<usize>) {
     model(bound, || {
         let queue = Queue::new(1, 8, Fences::None);

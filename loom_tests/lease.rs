@@ -1,4 +1,4 @@
-//! Batches come lease: the flusher learns of it, one that it has given up is not mistaken for its
+//! A batch comes back: the flusher learns of that, a batch that it gave up is not mistaken for its
 //! successor, and every item is dropped once.
 
 use super::parts::Lease;
@@ -20,7 +20,7 @@ fn wakes(bound: Option<usize>) {
         thread.join().unwrap();
         assert!(
             came.is_some() || lease.was_woken(),
-            "the flusher waits for a batch that is lease"
+            "the flusher waits for a batch that has come back"
         );
         assert_eq!(came.or_else(|| lease.collect()), Some(vec![1, 2]));
         assert!(!lease.is_out());

@@ -1,6 +1,6 @@
 //! The models: the real code of lanes, maps, flags, registry, capacity, requests and batches. loom
-//! runs each in every order of its steps, and with every stale value that the memory model lets a
-//! load return.
+//! runs each in many orders of its steps, and with stale values that the memory model lets a load
+//! return; "How far" says in how many.
 //!
 //! ```text
 //! RUSTFLAGS="--cfg swaplane_loom" \
@@ -9,7 +9,7 @@
 //!
 //! Without that flag they run some hundred times on real threads, in plain `cargo test`. They are a
 //! unit-test module of the library, so they see its private parts; `parts` holds thin handles on
-//! those, and `support` knows whether loom runs.
+//! those, and `support` has what differs under loom.
 //!
 //! - `swap`, `recycle`: a lane's items are taken once and in order, over several swaps, with no
 //!   fence and no read-modify-write in a push; and the lane goes on swapping.

@@ -342,7 +342,7 @@ impl<T: Send + 'static> Flusher<T> {
     }
 }
 
-/// What batches are lent from, with what they wake.
+/// A lease, with the `Notify` that it wakes.
 pub(crate) struct Lease<T> {
     lease: Arc<crate::batch::Lease<T>>,
     wakeup: Arc<Notify>,
@@ -470,14 +470,14 @@ pub(crate) struct MapFlusher {
 }
 
 impl MapFlusher {
-    /// What can be collected now.
+    /// Collects everything that waits.
     pub(crate) fn collect(&mut self) -> Vec<Entry<u32, u32>> {
         let mut entries = BatchFiller::new(usize::MAX, Vec::new());
         self.collector.collect_all(0, &mut entries);
         entries.into_one()
     }
 
-    /// The first `n` of what was collected and not terminal is.
+    /// Settles the next `n` entries: they have their outcome.
     pub(crate) fn settle(&mut self, n: usize) {
         self.collector.settle(0, n);
     }

@@ -1,4 +1,4 @@
-//! The account: a snapshot never shows more items held than the capacity allows.
+//! The statistics: a snapshot never shows more items held than the capacity allows.
 
 use super::parts::{Fences, MapSetup, Queue, map};
 use super::support::{Mutants, caught, model, thread};

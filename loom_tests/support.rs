@@ -1,4 +1,4 @@
-//! The only file that knows whether the models run under loom, or on real threads.
+//! Threads, locks and the runner of the models, under loom or on real threads.
 
 pub(crate) use imp::*;
 

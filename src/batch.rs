@@ -137,7 +137,6 @@ impl<T> Batch<T> {
     }
 
     /// Why the batch left when it did.
-    ///
     #[must_use]
     pub fn reason(&self) -> Reason {
         self.reason

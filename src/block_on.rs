@@ -44,8 +44,8 @@ fn is_in_task() -> bool {
     (0..=u8::MAX).any(|_| pin!(coop::consume_budget()).poll(&mut context).is_pending())
 }
 
-/// Panics where tokio allows no blocking call, with a text of tokio's. This call itself never
-/// blocks, since its sender is gone.
+/// Panics where tokio allows no blocking call; tokio writes the message. Elsewhere it returns at
+/// once, since the sender is gone.
 #[track_caller]
 fn refuse_in_async_context() {
     let (_, receiver) = oneshot::channel::<()>();

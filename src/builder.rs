@@ -99,7 +99,7 @@ impl<B: Buffer> Builder<B> {
     }
 
     /// How many items may be held in all, waiting, in flight and in backoff: from 1 to
-    /// 536 870 911, and 100 000 by default.
+    /// 536,870,911, and 100,000 by default.
     ///
     /// The bound is hard. Up to a quarter of it may lie unused in lanes, so with several lanes
     /// [`Full`](crate::PushError::Full) can come that much early.

@@ -31,7 +31,7 @@ pub(crate) struct Shape {
 pub(crate) struct Capacity {
     /// What waits, one for each worker.
     backlogs: Box<[CachePadded<Backlog>]>,
-    /// Somebody was refused, or waits for room, since the flusher last cleared this.
+    /// A push was refused, or a caller waits for room. That caller sets it, the flusher clears it.
     room_requested: AtomicBool,
     max_batch_size: usize,
     pub(crate) credits: Credits,
@@ -58,8 +58,8 @@ impl Capacity {
     ///
     /// Leased credits that no item has used yet make the backlog look larger than it is. So all
     /// holders together lease a quarter ahead of what wakes the flusher, and less the nearer the
-    /// backlog comes to that. Behind a full batch of which the flusher knows they lease that
-    /// quarter again.
+    /// backlog comes to that. When a full batch waits and the flusher is not armed, each holder may
+    /// lease a quarter of a batch.
     pub(crate) fn lease(&self, partition: usize, holders: usize, last: usize) -> usize {
         let (waiting, armed) = self.backlog_of(partition).look();
         let (waiting, batches_log2) = (waiting.max(0) as usize, armed.unwrap_or(0));
@@ -142,9 +142,9 @@ impl Capacity {
         waiting >= full || (waiting >= full - self.slack(0) && self.is_reported_full(worker, 0))
     }
 
-    /// By how much the backlog overstates the `waiting` items, because lanes lease credits and no
-    /// longer push: the logarithm of the number of full batches at which the reports can be trusted
-    /// again, 0 if the slack at `2^batches_log2` batches covers it.
+    /// By how much the backlog overstates the `waiting` items: some reported credits are unused,
+    /// because their lanes no longer push. Returns how many full batches to wait for instead, as a
+    /// logarithm; 0 if a quarter of `2^batches_log2` batches covers the difference.
     pub(crate) fn overstatement(
         &self,
         worker: usize,
@@ -176,8 +176,8 @@ impl Capacity {
         self.backlogs[worker].now() >= items_in(self.max_batch_size, batches_log2)
     }
 
-    /// Asks to be woken when `2^batches_log2` batches are full, or later by the `overstatement`.
-    /// Returns whether the reports say already that they are.
+    /// Asks to be woken when `2^batches_log2` batches are full, or `2^overstatement` if that is
+    /// more. Returns whether the reports say already that they are.
     pub(crate) fn arm(&self, worker: usize, batches_log2: usize, overstatement: usize) -> bool {
         self.backlogs[worker].arm(self.max_batch_size, batches_log2, overstatement)
     }

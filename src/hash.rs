@@ -39,8 +39,9 @@ pub(crate) fn hash<Q: Hash + ?Sized>(hasher: &impl BuildHasher, key: &Q) -> u64 
     (product as u64) ^ (product >> 64) as u64
 }
 
-/// The index of a key's partition, of `n`. Uses bits 8 to 39, which choose neither the bucket (the
-/// lowest bits) nor the tag in it (the highest seven) nor the shard (the bits below those).
+/// The index of a key's partition, of `n`. Depends above all on the bits from 39 downward. Those
+/// choose neither the tag in a bucket (the highest seven bits) nor the shard (the bits below), and
+/// the bucket (the lowest bits) only in a table that is huge.
 #[inline(always)]
 pub(crate) fn partition(hash: u64, n: usize) -> usize {
     let middle = (hash >> 8) & u64::from(u32::MAX);

@@ -96,7 +96,7 @@ mod settings;
 mod sink;
 mod stats;
 
-// Ground.
+// Ground: what all the rest uses.
 mod block_on;
 mod error;
 mod hash;

@@ -79,12 +79,12 @@ use crate::sync::Arc;
 /// An update costs a hash of the key, an uncontended lock and a look-up. `Eq` of the key, the
 /// function of a `merge` and the `Clone` of a `get` run under that lock. They must not use the map:
 /// they would wait for themselves. `Hash` and `Drop` run outside the lock. If any of them panics
-/// the caller gets the panic, and no other entry is harmed. The flusher catches panics of what it
-/// clones, compares and drops. A key that it cannot clone is delivered, but not known while it is
-/// in flight.
+/// the caller gets the panic, and no other entry is harmed. The flusher clones keys (and values,
+/// with `read_in_flight`) under a lock too, and catches panics of what it clones, compares and
+/// drops. A key that it cannot clone is delivered, but not known while it is in flight.
 pub struct Map<K, V, S = RandomState, E = Entry<K, V>> {
     handle: Arc<MapHandle<K, V, S, E>>,
-    /// The store of the handle, two pointers nearer.
+    /// A copy of what the handle has, so that an update follows two pointers fewer.
     store: Arc<Store<K, V, S, E>>,
 }
 
@@ -160,7 +160,7 @@ where
     /// flight. Otherwise the update is [`Put::Stale`]: dropped, and not counted as accepted.
     ///
     /// Costs as much as [`put`](Self::put). Where the entry is new or has no version it costs two
-    /// more locks while other entries of its partition are in flight, and one more with
+    /// more locks while entries of its partition are in flight, and one more with
     /// [`remember_versions`](crate::Builder::remember_versions) if no version is in flight.
     ///
     /// # Errors

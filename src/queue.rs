@@ -55,7 +55,7 @@ use crate::sync::Arc;
 /// ```
 pub struct Queue<T> {
     handle: Arc<QueueHandle<T>>,
-    /// The handle has it too, but a push would take two more steps to it.
+    /// A copy of what the store has, so that a push follows two pointers fewer.
     lanes: ThreadLanes<T>,
 }
 
@@ -197,8 +197,8 @@ impl<T: Send + 'static> Queue<T> {
     /// Makes a lane for one thread or task that pushes much: the fastest way in, with an order of
     /// its own. The lane ends with the [`Writer`].
     ///
-    /// Costs two allocations and a lock, and memory: some 100 bytes, 512 more with the first push,
-    /// then chunks of up to 128 KiB. An idle lane keeps one chunk.
+    /// Costs three allocations and a lock, and memory: about 600 bytes, 512 more with the first
+    /// push, then chunks of up to 128 KiB. An idle lane keeps one chunk.
     ///
     /// ```
     /// # let queue = swaplane::Queue::builder().own_thread().spawn_fn(|_batch| async { Ok(()) })?;

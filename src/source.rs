@@ -1,5 +1,6 @@
-//! What a store offers. A queue answers with lanes (`queue/store`), a map with tables
-//! (`map/store`). Batches, delivery, capacity and lifecycle are the same for both.
+//! What a store offers. A batch is made where the flusher collects: see [`Collect::collect`]. A
+//! queue answers with lanes (`queue/store`), a map with tables (`map/store`). Batches, delivery,
+//! capacity and lifecycle are the same for both.
 
 use crate::capacity::Capacity;
 use crate::stats::Intake;

@@ -49,7 +49,8 @@ pub(crate) struct Intake {
     pub(crate) removed: u64,
 }
 
-/// The counters behind [`Stats`]. The flusher writes them, anybody reads them.
+/// The counters behind [`Stats`]. The flusher writes them, and after its end the caller
+/// of `shutdown`; anybody reads them.
 // Relaxed throughout: each is a count of its own. That a snapshot adds up when nothing is in
 // progress follows from whatever told the reader that nothing is.
 #[derive(Debug, Default)]
@@ -96,9 +97,9 @@ impl Counters {
             ..Stats::default()
         };
         let outcomes = stats.delivered + stats.returned + stats.lost;
-        let terminal = outcomes + stats.coalesced + stats.removed;
-        stats.accepted = intake.accepted.max(terminal);
-        stats.held = stats.accepted - terminal;
+        let with_outcome = outcomes + stats.coalesced + stats.removed;
+        stats.accepted = intake.accepted.max(with_outcome);
+        stats.held = stats.accepted - with_outcome;
         stats
     }
 }

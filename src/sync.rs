@@ -1,5 +1,5 @@
-//! The facade that chooses between `std` and loom: the one place that knows which of them the crate
-//! runs on. Nothing else names `std::sync` or loom.
+//! The facade that chooses between `std` and loom: nothing else imports `std::sync` or loom. A few
+//! files have a stand-in of their own for what loom cannot run.
 //!
 //! Both halves export the same names. The loom half is built for the models only, with
 //! `--cfg swaplane_loom`, and says of each stand-in what it leaves out.

@@ -78,8 +78,8 @@ async fn waits(
     waiter.abort();
     flush.abort();
     let report = queue.shutdown(ms(10)).await;
-    let terminal = report.delivered + report.lost + report.returned.len() as u64;
-    assert_eq!(report.accepted, terminal);
+    let with_outcome = report.delivered + report.lost + report.returned.len() as u64;
+    assert_eq!(report.accepted, with_outcome);
 }
 
 #[test]

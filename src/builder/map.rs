@@ -1,4 +1,4 @@
-//! Setting up a map.
+//! The builder of a map.
 
 use std::fmt;
 use std::future::Future;
@@ -52,7 +52,7 @@ where
     K: Eq + Hash + Clone + Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
-    /// Begins to set up a map, or a [`Mirror`].
+    /// Begins to build a map, or a [`Mirror`]. See [`Builder`].
     ///
     /// ```
     /// let map = swaplane::Map::<u64, String>::builder()

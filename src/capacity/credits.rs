@@ -21,7 +21,7 @@ pub(crate) struct Credits {
     /// How many credits may lie idle.
     allowance: usize,
     /// Credits that were leased beyond the item they were leased for, and are not known to be used.
-    /// Written by whoever leases.
+    /// Written by whoever leases, and by whoever ends a lease.
     idle: AtomicUsize,
     /// Callers that wait for a credit. While there are any, what is held is sent at once.
     waiting: AtomicUsize,
@@ -130,7 +130,8 @@ impl Credits {
         self.waiting.load(Relaxed) > 0
     }
 
-    /// Lets nobody wait any more. Credits can still be given back.
+    /// Closes the pool: nobody waits, and no credit can be leased or reserved. Credits can still be
+    /// given back.
     pub(crate) fn close(&self) {
         self.pool.close();
     }

@@ -7,7 +7,7 @@
 ///
 /// fn rows(batch: &Batch<Entry<u64, String>>) -> usize {
 ///     for Entry { key, value, version, updates } in batch.iter() {
-///         println!("{key} is {value:?} (version {version:?}, {updates} earlier updates)");
+///         println!("{key} is {value:?} (version {version:?}, made of {updates} updates)");
 ///     }
 ///     batch.len()
 /// }

@@ -29,9 +29,9 @@
 //!   flags under the lock of their shard.
 //!
 //! # Locks
-//! Whoever holds two locks took them in this order: a shard of a side, the same shard in flight.
-//! Nobody who holds a shard of one side waits for a shard of the other. (Tables of the collector's
-//! own are locked by nobody else, and do not count.)
+//! Whoever holds several locks took them in this order: a shard of a side, the same shard in
+//! flight, the delivered versions. Nobody who holds a shard of one side waits for a shard of the
+//! other. (Tables of the collector's own are locked by nobody else, and do not count.)
 
 use std::borrow::Borrow;
 

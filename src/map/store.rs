@@ -138,8 +138,8 @@ where
     }
 
     /// Brings an update into the entry of a key: merges it into the entry with `merge`, or begins
-    /// an entry with what `begin` makes of it. With a version, only if that is newer than the
-    /// entry's, or than the one in flight, or than the delivered one.
+    /// an entry with what `begin` makes of it. A version must be higher than the newest one that is
+    /// known: that of the entry, or else the one in flight, or else the delivered one.
     ///
     /// Every update of every kind comes through here, and is compiled into its caller: so it is one
     /// function, which reads as the steps of one.
@@ -211,7 +211,7 @@ where
     }
 
     /// The newest version of a key, given that of its entry. Looks in the direction in which
-    /// entries move: see [`Partition::version_in_flight`]. `shard_id` is the shard that the caller
+    /// entries move: see `Partition::find_in_flight`. `shard_id` is the shard that the caller
     /// has locked.
     #[inline(always)]
     fn newest_version(
@@ -351,7 +351,8 @@ impl<K, V, S, E> Store<K, V, S, E> {
         self.copy
     }
 
-    /// Makes whoever begins an entry wake the flusher. Certain of each shard once that is locked.
+    /// Makes whoever begins an entry wake the flusher. An
+    /// update surely sees the flag once the caller has locked the shard of the update.
     pub(crate) fn raise_parked(&self) {
         self.flags.fetch_or(PARKED, Relaxed);
     }

@@ -21,7 +21,8 @@ impl<K: Eq> DeliveredVersions<K> {
         }
     }
 
-    /// The version of a key. The look does not keep it for longer.
+    /// The version of a key. A look-up is no use: the key is forgotten as early as
+    /// without it.
     pub(crate) fn version(&self, key: &Hashed<K>) -> Option<u64> {
         self.versions.lock().peek(key).copied()
     }

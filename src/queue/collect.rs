@@ -19,8 +19,8 @@ pub(crate) struct Collector<T> {
 
 struct WorkerLanes<T> {
     readers: Vec<LaneReader<T>>,
-    /// The lane to read first, before it is checked against their number. It moves on with each
-    /// lane read, so no lane waits for ever behind one that is never empty.
+    /// The index of the lane to read first. It can be past the end: then reading starts at 0. It
+    /// moves on with each lane read, so no lane waits for ever behind one that is never empty.
     next: usize,
 }
 
@@ -97,8 +97,8 @@ impl<T: Send + 'static> Collect for Collector<T> {
         max - room
     }
 
-    /// Takes what the fallback lists hold last, although they are emptied first: by then the lanes
-    /// show all that the threads of those items pushed before.
+    /// Empties the fallback lists, then reads the lanes, then appends the fallback items. By then
+    /// the lanes show all that the threads of those items pushed before.
     fn collect_all(&mut self, worker: usize, out: &mut BatchFiller<T>) {
         let fallback = self.store.take_fallback(worker);
         self.adopt();

@@ -105,7 +105,8 @@ struct Control<T> {
 struct Progress<T> {
     /// Held by a push where several threads share the lane: see `shared`.
     lock: Mutex<()>,
-    /// A push is between its look at `word` and its end.
+    /// A push is in progress. The writer sets it before a push reads `word`, and clears it at the
+    /// end of the push.
     busy: AtomicBool,
     /// Items written so far, in all buffers. Wraps.
     published: AtomicUsize,
@@ -170,7 +171,7 @@ impl<T> Lane<T> {
         }
     }
 
-    /// Lowers flags. Pushes may see it late.
+    /// Lowers flags. A push may see the change late.
     pub(crate) fn lower(&self, flags: usize) {
         let word = &self.control.word;
         if !torn("lane: lowered in two steps", word, Relaxed, |word| {

@@ -1,5 +1,5 @@
-//! All lanes of a queue. A flag is raised in each of them here, and a lane that is registered
-//! meanwhile is registered with it.
+//! All lanes of a queue. A flag is raised in each of them here, and a lane that is registered later
+//! begins with the flags that are up.
 
 use std::fmt;
 
@@ -46,7 +46,7 @@ impl<T> Registry<T> {
         }
     }
 
-    /// Makes a lane of a partition. Costs two allocations and a lock.
+    /// Makes a lane of a partition. Costs three allocations and a lock.
     pub(crate) fn register(&self, partition: usize) -> LaneWriter<T> {
         let mut lanes = self.lanes.lock();
         let flags = if broken("registry: registered without flags") {
@@ -65,8 +65,8 @@ impl<T> Registry<T> {
     /// Raises a flag. Once this returns every push sees the flag, except a push in progress in a
     /// lane that is busy. Returns whether the flag was down before.
     ///
-    /// Costs a lock, a store into each lane and a system call. The lock is not held across the
-    /// barrier.
+    /// Costs a lock, an atomic read-modify-write in each lane, and the barrier. The lock is not
+    /// held across the barrier.
     pub(crate) fn raise(&self, flag: usize) -> bool {
         let mut lanes = self.lanes.lock();
         let was_down = lanes.flags & flag == 0;
@@ -79,7 +79,7 @@ impl<T> Registry<T> {
         was_down
     }
 
-    /// Lets pushes be silent again. Pushes may see it late.
+    /// Lets pushes be silent again. A push that sees the change late wakes the flusher in vain.
     pub(crate) fn lower_parked(&self) {
         let mut lanes = self.lanes.lock();
         lanes.flags &= !PARKED;

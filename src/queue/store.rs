@@ -42,7 +42,7 @@ pub(crate) struct Store<T> {
     thread_lanes: ThreadLanes<T>,
     registry: Registry<T>,
     hasher: RandomState,
-    /// The partition of the next `Writer`, before it is reduced to their number.
+    /// How many `Writer`s were made. Modulo the number of partitions it gives the next one its own.
     next_partition: AtomicUsize,
     pub(crate) capacity: Capacity,
 }
@@ -200,8 +200,9 @@ impl<T> Store<T> {
         }
         lane.write(item);
         lane.end_slow();
-        // The lane is no longer busy: a waker that runs below may push, and nobody waits for it.
+        // The lane is no longer busy, so a waker that runs below may push.
         let full = report > 0 && self.capacity.report(partition, report);
+        // Whoever waits for room has what is held sent at once, this item included.
         let makes_room = credit == Credit::Prepaid && self.capacity.credits.has_waiters();
         if full || flags.parked() || makes_room {
             self.capacity.wake();
@@ -217,7 +218,8 @@ impl<T> Store<T> {
         lease
     }
 
-    /// Pushes where no lane can take the item. Costs a lock and a wake.
+    /// Pushes where no lane can take the item. Costs a credit of the pool, a lock, a report and a
+    /// wake.
     pub(crate) fn push_fallback(&self, partition: usize, item: T, credit: Credit) -> Pushed<T> {
         let fallback = &self.partitions[partition].fallback;
         if credit == Credit::Lease && !self.capacity.credits.try_reserve() {
@@ -247,8 +249,8 @@ impl<T> Store<T> {
         partitions.map(|it| it.fallback.waiting()).sum()
     }
 
-    /// Takes the items of the fallback lists of a worker. They come after whatever lies in its
-    /// lanes when this returns.
+    /// Takes the items of the fallback lists of a worker. The caller must deliver them after all
+    /// items that lie in its lanes when this returns.
     pub(crate) fn take_fallback(&self, worker: usize) -> Vec<T> {
         let mut taken = Vec::new();
         for partition in self.partitions_of(worker) {

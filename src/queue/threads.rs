@@ -14,7 +14,7 @@ use std::num::NonZeroU64;
 
 use crate::sync::{Mutex, broken, global};
 
-/// The indices in use. The smallest free one is given out first, so they stay dense.
+/// The indices that no thread has. The smallest is given out first, so those in use stay dense.
 #[derive(Debug)]
 pub(crate) struct Indices(Mutex<Free>);
 

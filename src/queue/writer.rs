@@ -23,7 +23,7 @@ use crate::error::{PushAllError, PushError, ReserveError};
 /// # Ok(())
 /// # }
 /// ```
-#[must_use = "a writer that is dropped has pushed nothing"]
+#[must_use = "a writer does nothing until it pushes"]
 pub struct Writer<T> {
     lane: LaneWriter<T>,
     /// The index of the lane's partition.

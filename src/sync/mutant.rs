@@ -1,6 +1,7 @@
 //! Mutants: the switch by which a model breaks one thing at a time.
 //!
-//! Every ordering and every check on which a proof leans has a name here. A model in `loom_tests`
+//! Every ordering and every check on which a proof leans has a name, given at its place in the code
+//! through `order`, `full`, `torn` or `broken`. A model in `loom_tests`
 //! lets the mutant of that name live, and must fail. Faults that need more than a word are patches,
 //! in `loom_tests/mutants`.
 

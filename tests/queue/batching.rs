@@ -75,7 +75,7 @@ fn almost_a_batch_waits() {
         sleep(HOUR / 2).await;
         assert!(
             sink.count() <= 1,
-            "at most one batch, cut early by the lease count"
+            "at most one batch, sent early, since lanes report leased credits"
         );
         if sink.count() == 1 {
             assert!(

@@ -129,7 +129,8 @@ fn stops_at_the_limit() {
 fn unreadable_files_are_reported_and_counted() {
     let dir = TempDir::new().unwrap();
     fs::write(dir.path().join("good"), "a\nb\n").unwrap();
-    // RefusalReason by everyone, while a file without permissions is read by the superuser.
+    // A line that is too long fails for everyone; a file without permissions is read by the
+    // superuser.
     let endless = "x".repeat(17 * 1024 * 1024);
     fs::write(dir.path().join("endless"), format!("first\n{endless}")).unwrap();
     let output = ingest().arg(dir.path()).output().unwrap();

@@ -50,7 +50,8 @@ impl<T> LaneReader<T> {
 
     /// Frees memory that the lane did not use since the last sweep.
     ///
-    /// - Nothing was read since: every chunk but the writer's is freed.
+    /// - Nothing was read since: every chunk is freed that holds no unread item and is not the
+    ///   writer's.
     /// - Items were read: each buffer frees its unused spares when it is reset next. A lane so slow
     ///   that a buffer was not reset between two sweeps is treated as if nothing was read.
     pub(crate) fn sweep(&mut self) {
@@ -232,8 +233,8 @@ impl<T> ReaderState<T> {
                     slot.copy_to_nonoverlapping(place, 1);
                 });
             }
-            // SAFETY: room for `n` was reserved, which is no less, and these slots were filled
-            // above (model `swap`).
+            // SAFETY: `out` has room reserved for at least these slots, and they were filled above
+            // (model `swap`).
             unsafe { out.set_len(out.len() + slots.len()) };
             cursor.at += slots.len();
             n -= slots.len();
@@ -275,7 +276,7 @@ impl<T> ReaderState<T> {
         }
     }
 
-    /// Frees every chunk that neither end is in.
+    /// Frees every chunk that holds no unread item and that neither end is in.
     fn trim(&mut self, lane: &Lane<T>) {
         for (buffer, cursor) in lane.buffers.iter().zip(&self.cursors) {
             // SAFETY: the cursor is in a chunk, or was in none yet. Chunks that the writer has not

@@ -22,7 +22,8 @@ pub(crate) struct LaneWriter<T> {
 /// writes it. Counts of items are those of `published`, and wrap.
 #[repr(C)]
 pub(super) struct WriterState<T> {
-    /// The `word` that needs no look: the generation that the writer is in, and no flag.
+    /// The value of `word` with which a push may take the fast path: the generation that the writer
+    /// is in, and no flag.
     seen: Cell<usize>,
     /// The count at which the fast path ends: the chunk or the credits are used up.
     limit: Cell<usize>,
@@ -78,7 +79,7 @@ impl Flags {
 impl<T> LaneWriter<T> {
     /// Pushes an item, or leaves it to `slow`. The busy flag is up when `slow` is called.
     ///
-    /// Costs two loads of the lane with a compare each, and four plain stores.
+    /// Costs five loads, two compares and four plain stores.
     #[inline(always)]
     pub(crate) fn push<R>(&self, item: T, done: R, slow: impl FnOnce(T) -> R) -> R {
         self.state().owner.check();

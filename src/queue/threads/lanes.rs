@@ -10,7 +10,7 @@ use crate::queue::lane::LaneWriter;
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{Arc, AtomicU64, OnceLock, global};
 
-/// Bucket `b` has places for 2^b threads: places never move, and a program with few threads has a
+/// Bucket `b` has cells for 2^b threads: cells never move, and a program with few threads has a
 /// small table.
 const BUCKETS: usize = 24;
 
@@ -31,7 +31,7 @@ struct Table<T> {
 
 type Bucket<T> = Box<[OnceLock<LaneWriter<T>>]>;
 
-// SAFETY: a place is reached only with its `ThreadIndex`, which one thread has at a time and cannot
+// SAFETY: a cell is reached only with its `ThreadIndex`, which one thread has at a time and cannot
 // send to another. What the last owner of the index did happened before the next one got it (model
 // `handover`). Items cross threads, hence `T: Send`.
 unsafe impl<T: Send> Sync for Table<T> {}
@@ -53,28 +53,29 @@ impl<T> ThreadLanes<T> {
     pub(crate) fn cached(&self) -> Option<&LaneWriter<T>> {
         let lane = super::cached(self.id)?.cast::<LaneWriter<T>>();
         // SAFETY: `cache` stored the pointer, in this thread and for this id, so the type is right.
-        // The table is alive, since `self` holds it, and its places never move. The thread still
+        // The table is alive, since `self` holds it, and its cells never move. The thread still
         // has its index, since it clears the cache before it gives the index back; so the lane is
-        // this thread's (model `handover`).
+        // this thread's. (Model `handover` has the hand-over of the index. No model caches, since
+        // under loom all threads are one.)
         Some(unsafe { &*lane })
     }
 
     /// The lane of this thread, which may be that of a thread that ended before.
     pub(crate) fn get(&self, me: &ThreadIndex) -> Option<&LaneWriter<T>> {
-        let (bucket, place) = split(me.get());
-        let lane = self.table.buckets.get(bucket)?.get()?.get(place)?.get()?;
+        let (bucket, cell) = split(me.get());
+        let lane = self.table.buckets.get(bucket)?.get()?.get(cell)?.get()?;
         Some(self.cache(me, lane))
     }
 
     /// Gives this thread, which had none, a lane. Returns `None` if the index is beyond the table.
     pub(crate) fn set(&self, me: &ThreadIndex, writer: LaneWriter<T>) -> Option<&LaneWriter<T>> {
-        let (bucket, place) = split(me.get());
-        let places = self
+        let (bucket, cell) = split(me.get());
+        let cells = self
             .table
             .buckets
             .get(bucket)?
             .get_or_init(|| (0..1 << bucket).map(|_| OnceLock::new()).collect());
-        Some(self.cache(me, places[place].get_or_init(|| writer)))
+        Some(self.cache(me, cells[cell].get_or_init(|| writer)))
     }
 
     fn cache<'a>(&self, me: &ThreadIndex, lane: &'a LaneWriter<T>) -> &'a LaneWriter<T> {
@@ -92,7 +93,7 @@ impl<T> Clone for ThreadLanes<T> {
     }
 }
 
-/// The bucket of an index, and the place in that bucket.
+/// The bucket of an index, and the cell in that bucket.
 #[inline(always)]
 fn split(index: u32) -> (usize, usize) {
     let number = index as usize + 1;
@@ -106,8 +107,8 @@ mod tests {
 
     #[test]
     fn every_index_has_a_place_of_its_own() {
-        let places: std::collections::HashSet<_> = (0..1000).map(split).collect();
-        assert_eq!(places.len(), 1000);
-        assert!(places.iter().all(|&(bucket, place)| place < 1 << bucket));
+        let cells: std::collections::HashSet<_> = (0..1000).map(split).collect();
+        assert_eq!(cells.len(), 1000);
+        assert!(cells.iter().all(|&(bucket, cell)| cell < 1 << bucket));
     }
 }
