@@ -151,6 +151,9 @@ impl OwnerCheck {
     }
 }
 
+/// No runtime, no task.
+pub(crate) fn spawn_decoy() {}
+
 /// The `Notify` of tokio, less what the crate does not use: one stored permit, one waiter.
 #[derive(Debug, Default)]
 pub(crate) struct Notify(Mutex<(bool, Option<Waker>)>);

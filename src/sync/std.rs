@@ -8,6 +8,8 @@ pub(crate) use std::sync::{Arc, OnceLock};
 
 use std::sync::atomic::Ordering;
 
+use tokio::runtime::{Handle, RuntimeFlavor};
+
 /// The cell of `std` with the interface of loom's cell, which watches each access.
 #[derive(Debug, Default)]
 #[repr(transparent)]
@@ -33,6 +35,16 @@ impl<V> UnsafeCell<V> {
 #[inline(always)]
 pub(crate) fn own_value(counter: &AtomicUsize) -> usize {
     counter.load(Ordering::Relaxed)
+}
+
+/// Spawns a task that does nothing, if the caller runs on a tokio runtime of many threads.
+pub(crate) fn spawn_decoy() {
+    let Ok(runtime) = Handle::try_current() else {
+        return;
+    };
+    if runtime.runtime_flavor() == RuntimeFlavor::MultiThread {
+        drop(runtime.spawn(async {}));
+    }
 }
 
 /// Checks under loom that one thread at a time uses what this is a part of. Nothing elsewhere.

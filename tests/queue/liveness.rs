@@ -421,3 +421,31 @@ fn a_full_batch_is_noticed_beside_idle_lanes() {
         }
     }
 }
+
+/// A task that pushes and then computes stops nobody else: the flusher that it woke does not wait
+/// for its thread.
+#[test]
+fn a_task_that_goes_on_computing_does_not_hold_the_flusher() {
+    threaded(2, async || {
+        for _ in 0..20 {
+            let (sent, received) = std::sync::mpsc::channel();
+            let queue = Queue::<u64>::builder()
+                .max_batch_size(10)
+                .max_delay(HOUR)
+                .spawn_fn(move |batch| {
+                    sent.send(batch.len()).unwrap();
+                    async { Ok(()) }
+                })
+                .unwrap();
+            settle().await;
+            let computing = tokio::spawn(async move {
+                // Until the flusher sleeps.
+                tokio::time::sleep(ms(5)).await;
+                queue.push_all(0..10).unwrap();
+                // In place of a computation that takes long.
+                received.recv_timeout(secs(20))
+            });
+            assert_eq!(computing.await.unwrap(), Ok(10));
+        }
+    });
+}
