@@ -60,16 +60,20 @@ impl<T> BatchFiller<T> {
         (&mut self.last, room)
     }
 
-    /// Appends items, from memory to memory: an item may be too large for the stack.
+    /// Appends items, from memory to memory: an item may be too large for the stack. Each item is
+    /// moved three times at most.
     pub(crate) fn append(&mut self, mut items: Vec<T>) {
-        loop {
-            let (list, room) = self.open();
-            let rest = items.split_off(room.min(items.len()));
-            list.append(&mut items);
-            if rest.is_empty() {
-                return;
-            }
-            items = rest;
+        let (list, room) = self.open();
+        let mut rest = items.split_off(room.min(items.len()));
+        list.append(&mut items);
+        // From the end, since what is split off is moved.
+        let mut pieces = Vec::new();
+        while !rest.is_empty() {
+            let last = rest.len().div_ceil(self.max) - 1;
+            pieces.push(rest.split_off(last * self.max));
+        }
+        for piece in pieces.into_iter().rev() {
+            self.full.push(std::mem::replace(&mut self.last, piece));
         }
     }
 

@@ -290,18 +290,19 @@ impl<K, V> Partition<K, V> {
     }
 
     /// Moves the entries of the active side to `into`, without a swap. The map must be closed, so
-    /// that no update follows. Calls `on_shard` after each shard, which is still locked.
+    /// that no update follows. Calls `on_shard` with the index of each shard, which is still
+    /// locked.
     pub(crate) fn take_rest(
         &self,
         active: usize,
         into: &Shards<K, Slot<V>>,
-        mut on_shard: impl FnMut(&ShardCounts),
+        mut on_shard: impl FnMut(usize, &ShardCounts),
     ) {
         let Side { shards, counts } = &self.sides[active];
         for (index, counts) in counts.iter().enumerate() {
             let mut shard = shards.lock(index);
             shard.exchange(&mut into.lock(index));
-            on_shard(counts);
+            on_shard(index, counts);
         }
     }
 

@@ -121,17 +121,22 @@ impl<T: Send + 'static> Collect for Collector<T> {
     }
 
     fn reap(&mut self) {
-        let registry = self.store.registry();
+        let mut any = false;
         for lanes in &mut self.workers {
             lanes.readers.retain(|reader| {
                 let empty = broken("collect: end asked last") && reader.available() == 0;
                 // In this order: a writer that has ended adds nothing.
                 let over = reader.is_ended() && (empty || reader.available() == 0);
                 if over {
-                    registry.reap(reader.lane());
+                    reader.lane().reap();
+                    any = true;
                 }
                 !over
             });
+        }
+        // Once for all of them: thousands may have ended since the last time.
+        if any {
+            self.store.registry().forget_reaped();
         }
     }
 

@@ -71,11 +71,11 @@ impl<T> Fallback<T> {
         self.waiting.load(Relaxed)
     }
 
-    /// Moves all items to the end of `out`.
-    pub(crate) fn take(&self, out: &mut Vec<T>) {
+    /// Takes all items, with the memory that they lie in.
+    pub(crate) fn take(&self) -> Vec<T> {
         let mut list = self.list.lock();
-        out.append(&mut list.items);
         self.waiting.store(0, Relaxed);
+        std::mem::take(&mut list.items)
     }
 }
 

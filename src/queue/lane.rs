@@ -117,6 +117,9 @@ struct Progress<T> {
     moved_at: AtomicUsize,
     /// The writer will push no more.
     ended: AtomicBool,
+    /// The collector has read everything and forgotten the lane. The collector's own.
+    // Relaxed: only the collector reads it.
+    reaped: AtomicBool,
 }
 
 // SAFETY: the protocol above gives each part of a lane to one thread at a time (models `swap`,
@@ -143,6 +146,7 @@ pub(crate) fn lane<T>(flags: usize) -> (LaneWriter<T>, LaneReader<T>) {
             acked: AtomicUsize::new(0),
             moved_at: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
+            reaped: AtomicBool::new(false),
         }),
         buffers,
         reader: UnsafeCell::new(ReaderState::START),
@@ -156,6 +160,15 @@ impl<T> Lane<T> {
     // Relaxed: a count. Whoever reads the items loads it again, with Acquire.
     pub(crate) fn published(&self) -> usize {
         self.progress.published.load(Relaxed)
+    }
+
+    /// Notes that the writer has ended, and that everything was read.
+    pub(crate) fn reap(&self) {
+        self.progress.reaped.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_reaped(&self) -> bool {
+        self.progress.reaped.load(Relaxed)
     }
 
     /// Raises flags. Pushes see them from the next `Barrier::heavy` on.

@@ -113,12 +113,25 @@ impl<T> Registry<T> {
         std::mem::take(&mut self.lanes.lock().unadopted)
     }
 
-    /// Forgets a lane whose writer has ended and of which everything was read.
-    pub(crate) fn reap(&self, lane: &Arc<Lane<T>>) {
+    /// Forgets the lanes that were [reaped](Lane::reap). Costs a look at each lane, however many
+    /// were.
+    pub(crate) fn forget_reaped(&self) {
         let mut lanes = self.lanes.lock();
-        lanes.reaped_items += lane.published() as u64;
-        lanes.all.retain(|other| !Arc::ptr_eq(other, lane));
-        self.population.fetch_sub(1, Relaxed);
+        let Lanes {
+            all, reaped_items, ..
+        } = &mut *lanes;
+        let before = all.len();
+        all.retain(|lane| {
+            if lane.is_reaped() {
+                *reaped_items += lane.published() as u64;
+            }
+            !lane.is_reaped()
+        });
+        // A burst of short-lived writers leaves no memory behind.
+        if all.len() < all.capacity() / 4 {
+            all.shrink_to(all.len() * 2);
+        }
+        self.population.fetch_sub(before - all.len(), Relaxed);
     }
 }
 

@@ -254,7 +254,12 @@ impl<T> Store<T> {
     pub(crate) fn take_fallback(&self, worker: usize) -> Vec<T> {
         let mut taken = Vec::new();
         for partition in self.partitions_of(worker) {
-            partition.fallback.take(&mut taken);
+            let mut items = partition.fallback.take();
+            if taken.is_empty() {
+                taken = items;
+            } else {
+                taken.append(&mut items);
+            }
         }
         self.capacity.take_off(worker, taken.len());
         taken

@@ -449,3 +449,16 @@ fn a_task_that_goes_on_computing_does_not_hold_the_flusher() {
         }
     });
 }
+
+/// Writers that have ended are forgotten together: a look at each lane is enough for all of them.
+#[test]
+fn ended_writers_are_forgotten_in_linear_time() {
+    paused(async || {
+        let queue = queue_of(10, 100, 1);
+        for _ in 0..scaled(200_000, 100) {
+            drop(queue.writer());
+        }
+        let report = queue.shutdown(secs(5)).await;
+        assert_eq!(report.accepted, 0);
+    });
+}

@@ -52,7 +52,9 @@ where
             in_flight.exchange(&mut self.transit.lock(shard));
         }
         // 4. Make items of the entries.
-        Self::stage(&self.transit, &mut self.workers[worker]);
+        for shard in 0..self.transit.amount() {
+            Self::stage(&self.transit, shard, &mut self.workers[worker]);
+        }
         // 5. Use the tables that are in the caches for the next swap.
         partition.reuse(active, &self.transit);
         self.partitions[index] = PartitionState {
@@ -110,17 +112,15 @@ where
         older
     }
 
-    /// Makes items of the entries in `transit`, at the end of a worker's queue.
-    fn stage(transit: &Shards<K, Slot<V>>, queue: &mut WorkerQueue<E>) {
+    /// Makes items of the entries in a shard of `transit`, at the end of a worker's queue.
+    fn stage(transit: &Shards<K, Slot<V>>, shard: usize, queue: &mut WorkerQueue<E>) {
         let before = queue.staged.len();
-        for shard in 0..transit.amount() {
-            let mut transit = transit.lock(shard);
-            let items = transit.drain().map(|(key, slot)| {
-                let meta = *slot.meta();
-                E::from_parts(key.key, slot.into_value(), meta.version(), meta.updates())
-            });
-            queue.staged.extend(items);
-        }
+        let mut transit = transit.lock(shard);
+        let items = transit.drain().map(|(key, slot)| {
+            let meta = *slot.meta();
+            E::from_parts(key.key, slot.into_value(), meta.version(), meta.updates())
+        });
+        queue.staged.extend(items);
         queue.staged_ever += (queue.staged.len() - before) as u64;
     }
 
@@ -132,7 +132,7 @@ where
         let partition = store.partition(index);
         let (transit, queue) = (&self.transit, &mut self.workers[worker]);
         let mut replaced = Vec::new();
-        partition.take_rest(active, transit, |counts| {
+        partition.take_rest(active, transit, |shard, counts| {
             end_lease(counts, index, store.capacity());
             if store.copy().is_some() {
                 transit.for_each(|key, slot| {
@@ -140,7 +140,7 @@ where
                     replaced.extend(Self::keep_newer(store.copy(), in_flight, key, slot));
                 });
             }
-            Self::stage(transit, queue);
+            Self::stage(transit, shard, queue);
         });
         for (key, slot) in replaced {
             catch("the drop of a key or value", || drop_both(slot, key));
