@@ -29,7 +29,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use self::deliver::{Courier, Cut, Failed, Outcome, Worker};
+use self::deliver::{Courier, Cut, Failed, Outcome, Pause, Worker};
 use self::pace::Pace;
 use self::request::Flushed;
 pub(crate) use self::shared::{Core, CoreOf, Shared, SharedOf};
@@ -161,6 +161,10 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         let heard = self.shared.requests.hear();
         if heard.closed && self.stage == Stage::Open {
             self.stage = Stage::Closing;
+            self.end_pauses(Pause::OfPolicy);
+        }
+        if heard.retry_now {
+            self.end_pauses(Pause::OfSink);
         }
         if !heard.deadlines.is_empty() {
             // Of what has begun, only the one batch that the sink has may finish.
@@ -181,6 +185,10 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
             }
             self.deadline = Some(self.deadline.map_or(at, |earlier| earlier.min(at)));
         }
+        if self.flushes.is_empty() && !heard.flushes.is_empty() {
+            // Only then: a service that flushes for each request must not turn backoff off.
+            self.end_pauses(Pause::OfPolicy);
+        }
         self.begin_flushes(heard.flushes);
         if self.stage == Stage::Closing && !self.core().collector.is_busy() {
             for worker in self.workers() {
@@ -196,8 +204,6 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         if callers.is_empty() {
             return;
         }
-        // During an outage they come and go.
-        self.flushes.retain_mut(Flush::is_wanted);
         for worker in self.workers() {
             self.cut_all(worker, Reason::Flush);
         }
@@ -205,7 +211,11 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         let held_back = |worker| core.collector.held_back(worker) > 0;
         let all = (0..self.due.len()).map(held_back).collect();
         let flush = Flush::new(self.next_id, all, callers);
-        self.flushes.push(flush);
+        // As in a group commit: who adds no batch shares the answer.
+        match self.flushes.last_mut() {
+            Some(last) if last.covers_the_same(&flush) => last.join(flush),
+            _ => self.flushes.push(flush),
+        }
     }
 
     // ---- step ----
@@ -345,9 +355,21 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         }
     }
 
-    fn post(&mut self, worker: usize, items: Vec<B::Item>, reason: Reason) {
+    /// Puts a batch into the outbox. What is flushed joins the last batch there, if it fits: a
+    /// thousand flushes of one item make few batches.
+    fn post(&mut self, worker: usize, mut items: Vec<B::Item>, reason: Reason) {
         if items.is_empty() {
             return;
+        }
+        let max = self.shared.settings.max_batch_size();
+        // Once a map is closed it gives away entries of a key that is on its way.
+        if reason == Reason::Flush && !self.shared.source.is_closed() {
+            let last = self.core().workers[worker].outbox.back_mut();
+            let fits = |last: &&mut Cut<_>| last.items.len() + items.len() <= max;
+            if let Some(last) = last.filter(|last| last.attempts == 0).filter(fits) {
+                last.items.append(&mut items);
+                return;
+            }
         }
         let id = self.next_id;
         self.next_id += 1;
@@ -379,6 +401,12 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
 
     // ---- outcomes ----
 
+    /// Ends the pauses after failures that are no more than `longest`.
+    fn end_pauses(&mut self, longest: Pause) {
+        let workers = self.core().workers.iter_mut();
+        workers.for_each(|worker| worker.end_pause(longest));
+    }
+
     fn is_over(&mut self) -> bool {
         self.stage == Stage::Collected && self.core().workers.iter().all(Worker::is_done)
     }
@@ -407,10 +435,17 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
 
     fn record(&mut self, worker: usize, id: u64, size: usize, outcome: Outcome) {
         match outcome {
-            Outcome::Delivered { batches } => {
+            Outcome::Delivered {
+                batches,
+                after_failure,
+            } => {
                 let counters = &self.shared.counters;
                 counters.delivered.add(size);
                 counters.batches.add(batches);
+                if after_failure {
+                    // The sink is healthy again.
+                    self.end_pauses(Pause::OfPolicy);
+                }
             }
             Outcome::Lost => {
                 // Who has asked by now asked while these items were held, and is to learn of them.

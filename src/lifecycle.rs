@@ -82,7 +82,7 @@ impl<S: Admission, R> Drop for Handle<S, R> {
     }
 }
 
-/// The methods of a handle that look, and the one that closes. They need no bounds.
+/// The methods of a handle that look, and those that ask and do not wait. They need no bounds.
 macro_rules! observing_methods {
     () => {
         /// How many items are held: waiting, in flight, in backoff. Of a map, entries.
@@ -136,11 +136,33 @@ macro_rules! observing_methods {
             self.handle.stats()
         }
 
+        /// Ends the pauses after failed attempts: each batch that waits for its next attempt is
+        /// tried now. For when the target is known to be back.
+        ///
+        /// Pauses are also ended by [`close`](Self::close), by a flush, and by the first success
+        /// after a failure. Only `retry_now` ends a pause that the sink asked for by
+        /// [`retry_after`](crate::SinkError::retry_after). Delays of later attempts are what they
+        /// were.
+        ///
+        /// Costs a lock and a wake-up of the flusher.
+        ///
+        /// ```
+        /// # let builder = swaplane::Queue::builder().own_thread();
+        /// # let queue = builder.spawn_fn(|_batch| async { Ok(()) })?;
+        /// queue.push(1)?;
+        /// queue.retry_now(); // the health check of the database has just succeeded
+        /// # Ok::<(), Box<dyn std::error::Error>>(())
+        /// ```
+        pub fn retry_now(&self) {
+            self.handle.requests.retry_now();
+            self.handle.source.capacity().wake();
+        }
+
         /// Refuses pushes from now on. Returns whether this call was the first to do so.
         ///
         /// A push that begins after this call returned is refused. A push that races this call is
         /// refused, or accepted and then delivered like any other. What is held is sent without
-        /// delay, and then the flusher ends.
+        /// delay, also what waits for its next attempt, and then the flusher ends.
         ///
         /// Costs, of a queue, a lock for each partition, an atomic read-modify-write in each lane
         /// and, on Linux, one system call; of a map, two locks for each shard.
@@ -166,11 +188,16 @@ macro_rules! waiting_methods {
         /// Sends everything that is held now, and waits until each item of it has its outcome:
         /// delivered, or given up by the retry policy.
         ///
+        /// What is flushed while the sink is busy shares a batch, so a thousand callers need few
+        /// batches. A flush ends the pause after a failed attempt, unless another flush is under
+        /// way.
+        ///
         /// What was lost before the call is in [`stats`](Self::stats). The future can be polled on
         /// any runtime, or on none.
         ///
         /// # Errors
-        /// [`FlushError`](crate::FlushError) if some of it was not delivered.
+        /// [`FlushError`](crate::FlushError) if some of it was not delivered. Its counts may
+        /// include later items that shared a batch with it.
         ///
         /// # Cancel safety
         /// The flush goes on without its caller.

@@ -158,8 +158,9 @@ impl SinkError {
         Self::new(error, Advice::Reject)
     }
 
-    /// Asks for a retry after `delay`, in place of the delay of the policy. The limits of the
-    /// policy stay. A closure as policy decides by itself.
+    /// Asks for a retry after `delay`, in place of the delay of the policy. Nothing but
+    /// `retry_now` and a shutdown ends that pause early. The limits of the policy stay. A closure
+    /// as policy decides by itself.
     ///
     /// ```
     /// # use std::time::Duration;

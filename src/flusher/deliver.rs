@@ -35,7 +35,7 @@ pub(crate) use self::cut::{Cut, Done};
 use crate::batch::{Content, Lease, drop_items};
 use crate::panic::{UserValue, catch};
 use crate::retry::Retry;
-use crate::sink::Sink;
+use crate::sink::{Advice, Sink};
 use crate::stats::Counters;
 use crate::sync::{Arc, StdArc};
 
@@ -53,8 +53,18 @@ pub(crate) struct Worker<T> {
     done: Done,
     /// When the attempt times out, or the next one begins.
     until: Option<Instant>,
+    /// Who set `until`, while the batch waits for its next attempt.
+    pause: Pause,
     /// How many batches the next run may have.
     pace: usize,
+}
+
+/// Who says how long a batch waits for its next attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Pause {
+    OfPolicy,
+    /// The sink has named the time, and is not to be disturbed before.
+    OfSink,
 }
 
 /// The unfinished batch, and the run that it belongs to.
@@ -108,6 +118,8 @@ pub(crate) enum Outcome {
     /// So many batches of a run, this one the first.
     Delivered {
         batches: usize,
+        /// One of them had failed before.
+        after_failure: bool,
     },
     Lost,
     /// The batch is back at the front of the outbox.
@@ -122,6 +134,7 @@ impl<T: Send + 'static> Worker<T> {
             delivery: None,
             done: Done::default(),
             until: None,
+            pause: Pause::OfPolicy,
             pace: 1,
         }
     }
@@ -294,9 +307,13 @@ impl<T: Send + 'static> Worker<T> {
                 first,
                 batches,
                 items,
+                after_failure,
             }) = self.done.take()
             {
-                let outcome = Outcome::Delivered { batches };
+                let outcome = Outcome::Delivered {
+                    batches,
+                    after_failure,
+                };
                 return Poll::Ready(Some((first, items, outcome)));
             }
             let is_in_run = self.is_in_run();
@@ -401,7 +418,20 @@ impl<T: Send + 'static> Worker<T> {
             return Some(Outcome::Rejoined);
         }
         self.until = Some(Instant::now() + delay);
+        self.pause = match error.advice() {
+            Advice::RetryAfter(_) => Pause::OfSink,
+            Advice::Retry | Advice::Reject => Pause::OfPolicy,
+        };
         None
+    }
+
+    /// Lets a batch that waits for its next attempt wait no longer, if its pause is no more than
+    /// `longest`.
+    pub(crate) fn end_pause(&mut self, longest: Pause) {
+        let state = self.delivery.as_ref().map(|delivery| &delivery.state);
+        if matches!(state, Some(State::Waiting(_))) && self.pause <= longest {
+            self.until = None;
+        }
     }
 
     /// Puts a batch that waits for its next attempt back to the front of the outbox.

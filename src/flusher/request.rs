@@ -24,6 +24,7 @@ struct Notes {
     flushes: Vec<oneshot::Sender<Flushed>>,
     deadlines: Vec<Duration>,
     closed: bool,
+    retry_now: bool,
     ended: bool,
 }
 
@@ -34,6 +35,8 @@ pub(crate) struct Heard {
     pub(crate) deadlines: Vec<Duration>,
     /// Every lane has refused items since before this was noted.
     pub(crate) closed: bool,
+    /// Pauses after failures are to end.
+    pub(crate) retry_now: bool,
 }
 
 impl<R> Requests<R> {
@@ -43,6 +46,7 @@ impl<R> Requests<R> {
                 flushes: Vec::new(),
                 deadlines: Vec::new(),
                 closed: false,
+                retry_now: false,
                 ended: false,
             }),
             remains: Mutex::new(None),
@@ -68,6 +72,11 @@ impl<R> Requests<R> {
         self.notes.lock().closed = true;
     }
 
+    /// Asks for the end of all pauses after failures.
+    pub(crate) fn retry_now(&self) {
+        self.notes.lock().retry_now = true;
+    }
+
     /// Notes that every lane refuses items, and asks for a shutdown within `deadline`.
     pub(crate) fn shutdown(&self, deadline: Duration) {
         let mut notes = self.notes.lock();
@@ -85,6 +94,7 @@ impl<R> Requests<R> {
             flushes: std::mem::take(&mut notes.flushes),
             deadlines: std::mem::take(&mut notes.deadlines),
             closed: notes.closed,
+            retry_now: std::mem::take(&mut notes.retry_now),
         }
     }
 

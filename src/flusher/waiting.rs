@@ -14,6 +14,7 @@ pub(super) struct Flush {
 }
 
 /// What one worker has to do with a flush.
+#[derive(PartialEq, Eq)]
 struct Share {
     /// It covers the batches with lower ids.
     below: u64,
@@ -37,10 +38,18 @@ impl Flush {
         }
     }
 
-    /// Whether somebody still waits for the answer. Forgets who does not.
-    pub(super) fn is_wanted(&mut self) -> bool {
-        self.callers.retain(|caller| !caller.is_closed());
-        !self.callers.is_empty()
+    /// Whether both wait for the same batches, of which none has failed yet.
+    pub(super) fn covers_the_same(&self, other: &Self) -> bool {
+        self.shares == other.shares && self.undelivered.undelivered() == 0
+    }
+
+    /// Answers the callers of another flush, which covers the same.
+    pub(super) fn join(&mut self, mut other: Self) {
+        // During an outage callers come and go.
+        if self.callers.len() + other.callers.len() > self.callers.capacity() {
+            self.callers.retain(|caller| !caller.is_closed());
+        }
+        self.callers.append(&mut other.callers);
     }
 
     /// Whether what a worker held back can be cut now, where `first` is its first batch that is

@@ -357,3 +357,83 @@ fn a_sink_that_flushes_its_own_queue_ends_at_its_timeout() {
         assert!(queue.shutdown(HOUR).await.is_complete());
     });
 }
+
+/// Callers that ask while the sink is busy share a batch, though each asks at another time.
+#[test]
+fn many_callers_need_few_batches() {
+    paused(async || {
+        let sink = Recorder::new(Step::Slow(ms(20)));
+        let queue = slow_queue()
+            .max_batch_size(500)
+            .spawn(sink.clone())
+            .unwrap();
+        let begun = Instant::now();
+        let mut callers = Vec::new();
+        for n in 0..500 {
+            let queue = queue.clone();
+            callers.push(tokio::spawn(async move {
+                queue.push(n).unwrap();
+                queue.flush().await.unwrap();
+            }));
+            settle().await;
+        }
+        for caller in callers {
+            caller.await.unwrap();
+        }
+        assert!(sink.count() <= 5, "{:?}", sink.sizes());
+        assert!(begun.elapsed() <= ms(125));
+    });
+}
+
+/// The flushes of an outage leave no batches of one behind.
+#[test]
+fn flushes_of_an_outage_make_no_small_batches() {
+    paused(async || {
+        let sink = Recorder::new(Step::Fail);
+        let queue = slow_queue()
+            .max_batch_size(1000)
+            .retry(|_: u32, _: &SinkError| Some(HOUR))
+            .spawn(sink.clone())
+            .unwrap();
+        for n in 0..2000 {
+            queue.push(n).unwrap();
+            let mut flush = pin!(queue.flush());
+            assert!(poll_once(flush.as_mut()).is_pending());
+            settle().await;
+        }
+        sink.otherwise(Step::Ok);
+        queue.flush().await.unwrap();
+        let batches = queue.stats().batches;
+        assert!(batches <= 5, "{batches} batches");
+    });
+}
+
+/// A caller who waits for the flush before its own learns of what was lost since the call.
+#[test]
+fn who_joins_a_flush_learns_of_its_losses() {
+    paused(async || {
+        let sink = Recorder::script([Step::Fail, Step::Fail]);
+        let queue = slow_queue()
+            .retry(|attempt: u32, _: &SinkError| (attempt < 2).then_some(HOUR))
+            .spawn(sink.clone())
+            .unwrap();
+        queue.push_all(0..10).unwrap();
+        sink.begun(1).await;
+        settle().await;
+        tokio::time::advance(secs(1)).await;
+        // The first flush ends the pause, and the batch is lost.
+        sink.hold();
+        let flush = || {
+            let queue = queue.clone();
+            tokio::spawn(async move { queue.flush().await })
+        };
+        let first = flush();
+        sink.begun(2).await;
+        let second = flush();
+        settle().await;
+        sink.release();
+        for flush in [first, second] {
+            assert_eq!(flush.await.unwrap().unwrap_err().lost, 10);
+        }
+    });
+}

@@ -336,3 +336,123 @@ fn a_dead_sink_fills_the_queue_and_no_more() {
         );
     });
 }
+
+/// A queue of which every pause is an hour.
+fn resting_queue(sink: &Recorder) -> Queue<u64> {
+    queue_with(|_: u32, _: &SinkError| Some(HOUR))
+        .spawn(sink.clone())
+        .unwrap()
+}
+
+/// Who flushes wants to know now. Callers who join a flush that is under way do not end its next
+/// pause, or a service that flushes for each request would turn backoff off.
+#[test]
+fn a_flush_ends_a_pause_once() {
+    paused(async || {
+        let sink = Recorder::script([Step::Fail, Step::Fail, Step::Fail]);
+        let queue = resting_queue(&sink);
+        queue.push_all(0..10).unwrap();
+        sink.begun(1).await;
+        settle().await;
+        let begun = Instant::now();
+        let flushes: Vec<_> = (0..100)
+            .map(|_| {
+                let queue = queue.clone();
+                tokio::spawn(async move { queue.flush().await.unwrap() })
+            })
+            .collect();
+        sink.begun(2).await;
+        assert_eq!(begun.elapsed(), Duration::ZERO, "sits the pause out");
+        for _ in 0..100 {
+            settle().await;
+            let flush = queue.flush();
+            assert!(tokio::time::timeout(ms(1), flush).await.is_err());
+        }
+        assert_eq!(sink.count(), 2, "there is no backoff");
+        for flush in flushes {
+            flush.await.unwrap();
+        }
+        assert_eq!(gaps(&sink)[1..].len(), 2);
+        for gap in &gaps(&sink)[1..] {
+            assert_took(*gap, HOUR);
+        }
+    });
+}
+
+/// A close sends what is held at once, also what waits for its next attempt.
+#[test]
+fn a_close_ends_a_pause() {
+    paused(async || {
+        let sink = Recorder::script([Step::Fail]);
+        let queue = resting_queue(&sink);
+        queue.push_all(0..10).unwrap();
+        sink.begun(1).await;
+        settle().await;
+        let begun = Instant::now();
+        queue.close();
+        sink.begun(2).await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        finish(queue, &sink).await;
+    });
+}
+
+/// One worker finds out that the sink is back: no other waits for the end of its pause. A worker
+/// that had no failure finds out nothing.
+#[test]
+fn the_first_success_after_a_failure_ends_the_pauses_of_others() {
+    paused(async || {
+        let sink = Recorder::script([Step::Fail, Step::Fail]);
+        let queue = queue_with(|_: u32, _: &SinkError| Some(HOUR))
+            .partitions(3)
+            .max_in_flight(3)
+            .spawn(sink.clone())
+            .unwrap();
+        let mut writers: Vec<_> = (0..3).map(|_| queue.writer()).collect();
+        for (producer, writer) in writers.iter_mut().enumerate() {
+            writer.push_all((0..10).map(|n| item(producer, n))).unwrap();
+            sink.begun(producer + 1).await;
+            settle().await;
+            tokio::time::advance(secs(1)).await;
+        }
+        settle().await;
+        assert_eq!(
+            sink.count(),
+            3,
+            "a success of the third worker alone tells nothing"
+        );
+        sink.begun(5).await;
+        let times: Vec<_> = sink.attempts().iter().map(|attempt| attempt.at).collect();
+        assert_took(times[3] - times[0], HOUR);
+        assert_took(times[4] - times[3], Duration::ZERO);
+        finish(queue, &sink).await;
+    });
+}
+
+/// A sink that names a time is not disturbed before, unless the caller knows better.
+#[test]
+fn only_retry_now_ends_a_pause_that_the_sink_asked_for() {
+    paused(async || {
+        let sink = Recorder::script([Step::RetryAfter(HOUR), Step::Fail]);
+        let queue = queue_with(Retry::exponential().max_elapsed(10 * HOUR).max_delay(HOUR))
+            .spawn(sink.clone())
+            .unwrap();
+        queue.push_all(0..10).unwrap();
+        sink.begun(1).await;
+        settle().await;
+        let flush = tokio::spawn({
+            let queue = queue.clone();
+            async move { queue.flush().await }
+        });
+        queue.close();
+        settle().await;
+        assert_eq!(sink.count(), 1);
+        let begun = Instant::now();
+        queue.retry_now();
+        sink.begun(2).await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        settle().await;
+        queue.retry_now();
+        flush.await.unwrap().unwrap();
+        assert_eq!((begun.elapsed(), sink.count()), (Duration::ZERO, 3));
+    });
+}

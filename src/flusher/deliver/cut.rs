@@ -81,6 +81,8 @@ pub(crate) struct Done {
     pub(crate) first: u64,
     pub(crate) batches: usize,
     pub(crate) items: usize,
+    /// One of them had failed before.
+    pub(crate) after_failure: bool,
 }
 
 impl Done {
@@ -90,6 +92,7 @@ impl Done {
         }
         self.batches += 1;
         self.items += leg.size;
+        self.after_failure |= leg.attempts > 1;
     }
 
     pub(super) fn take(&mut self) -> Option<Self> {

@@ -19,8 +19,19 @@ pub(crate) struct Ends {
     pub(crate) idle_since: Option<Option<Instant>>,
 }
 
-/// Replays the attempts: which batch comes next, when it is tried again, and how it ends.
-pub(crate) fn replay(attempts: &[Attempt], now: Instant, batch_limit: usize) -> Ends {
+/// Whether an attempt begins at a time, as exactly as timers are.
+fn is_at(attempt: &Attempt, at: Instant) -> bool {
+    attempt.at >= at && attempt.at <= at + TICK
+}
+
+/// Replays the attempts: which batch comes next, when it is tried again, and how it ends. A flush
+/// or the close, which came when `asked` says, may have ended the pause before a retry.
+pub(crate) fn replay(
+    attempts: &[Attempt],
+    asked: &[Instant],
+    now: Instant,
+    batch_limit: usize,
+) -> Ends {
     let mut ends = Ends {
         idle_since: Some(None),
         ..Ends::default()
@@ -38,8 +49,10 @@ pub(crate) fn replay(attempts: &[Attempt], now: Instant, batch_limit: usize) -> 
                 (attempt.number, &attempt.items),
                 (failed.number + 1, &failed.items)
             );
+            let begun = due - BACKOFF;
+            let by_request = |at: &Instant| (begun..=due).contains(at) && is_at(attempt, *at);
             assert!(
-                attempt.at >= due && attempt.at <= due + TICK,
+                is_at(attempt, due) || asked.iter().any(by_request),
                 "the retry was not on time"
             );
         } else {
