@@ -64,8 +64,8 @@ pub(crate) struct Flusher<B: Source, S> {
     next_id: u64,
     /// Which worker is polled first.
     turn: usize,
-    /// Why what waits for each worker is to be sent without waiting for more.
-    due: Vec<Option<Reason>>,
+    /// What waits for each worker and is to be sent without waiting for more.
+    due: Vec<Option<Due>>,
     /// When what waits becomes due.
     tick: Option<Instant>,
     /// The last collection found plenty.
@@ -79,6 +79,14 @@ pub(crate) struct Flusher<B: Source, S> {
     /// Of the shutdown, once there is one.
     deadline: Option<Instant>,
     drain: Drain,
+}
+
+/// What was waiting for a worker when it became due. What comes later is not due.
+#[derive(Clone, Copy)]
+struct Due {
+    reason: Reason,
+    /// How much of it was held back then. The rest is in the next batch that is not full.
+    held_back: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -258,8 +266,10 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
             let core = self.core();
             nothing &= core.workers[worker].is_done();
             if core.waiting(worker) > 0 {
+                let held_back = core.collector.held_back(worker);
                 nothing = false;
-                self.due[worker].get_or_insert(reason);
+                let due = self.due[worker].get_or_insert(Due { reason, held_back });
+                due.held_back = held_back;
             }
         }
         if nothing {
@@ -309,7 +319,15 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
             return Some(Reason::Size);
         }
         let adaptive = self.is_adaptive().then_some(Reason::Idle);
-        self.due[worker].or(adaptive)
+        self.due[worker].map(|due| due.reason).or(adaptive)
+    }
+
+    /// Notes that all was collected that a worker had, but for what was `held_back` before.
+    fn note_collected(&mut self, worker: usize, held_back: usize) {
+        self.due[worker] = self.due[worker].and_then(|due| {
+            let held_back = held_back.min(due.held_back);
+            (held_back > 0).then_some(Due { held_back, ..due })
+        });
     }
 
     /// Cuts one batch from what waits for a worker.
@@ -321,12 +339,13 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         let max = self.shared.settings.max_batch_size();
         let core = self.core();
         let mut items = core.workers[worker].take_spare();
+        // Before: what comes while we collect is held back too, and is not due.
+        let held_back = core.collector.held_back(worker);
         let n = core.collector.collect(worker, max, &mut items);
-        let rest = core.collector.held_back(worker);
         self.plenty = n >= PLENTY;
         self.pace.has_found();
-        if n < max && rest == 0 {
-            self.due[worker] = None;
+        if n < max {
+            self.note_collected(worker, held_back);
         }
         self.post(worker, items, reason);
     }
@@ -334,7 +353,8 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
     /// Cuts batches from all that is visible to a worker.
     fn cut_all(&mut self, worker: usize, reason: Reason) {
         let max = self.shared.settings.max_batch_size();
-        if self.core().collector.held_back(worker) > 0 {
+        let held_back = self.core().collector.held_back(worker);
+        if held_back > 0 {
             // What comes behind it may have the same keys.
             let mut staged = BatchFiller::new(max, Vec::new());
             self.core().collector.collect_staged(worker, &mut staged);
@@ -343,9 +363,7 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         let core = self.core();
         let mut all = BatchFiller::new(max, core.workers[worker].take_spare());
         core.collector.collect_all(worker, &mut all);
-        if core.collector.held_back(worker) == 0 {
-            self.due[worker] = None;
-        }
+        self.note_collected(worker, held_back);
         self.post_all(worker, all, reason);
     }
 

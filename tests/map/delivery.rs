@@ -1,5 +1,6 @@
 //! How entries leave a map: when, in which batches, in which order, and with which outcome.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -815,5 +816,64 @@ fn what_is_removed_while_a_map_closes_is_not_found_again() {
                 assert!(!map.contains(&key), "{key} was removed");
             }
         }
+    });
+}
+
+/// A key that makes an update while the flusher collects: its `Clone` runs then.
+#[derive(PartialEq, Eq, Hash)]
+struct Busy(u64);
+
+thread_local! {
+    static ON_CLONE: RefCell<Option<Box<dyn FnOnce()>>> = RefCell::default();
+}
+
+impl Clone for Busy {
+    fn clone(&self) -> Self {
+        if let Some(update) = ON_CLONE.take() {
+            update();
+        }
+        Self(self.0)
+    }
+}
+
+/// C11: what comes while the flusher collects is not due with what is collected.
+#[test]
+fn an_update_while_the_flusher_collects_waits_for_its_own_delay() {
+    paused(async || {
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        let map = Map::<Busy, u64>::builder()
+            .partitions(1)
+            .max_delay(secs(1))
+            .spawn_fn({
+                let sent = sent.clone();
+                move |batch| {
+                    lock(&sent).push((Instant::now(), batch.len(), batch.reason()));
+                    async { Ok(()) }
+                }
+            })
+            .unwrap();
+        let begun = Instant::now();
+        for round in 0..4 {
+            // Keys with a version are cloned.
+            map.put_newer(Busy(0), 0, round).unwrap();
+            let update = {
+                let map = map.clone();
+                move || map.put(Busy(1), 0).unwrap()
+            };
+            ON_CLONE.set(Some(Box::new(update)));
+            sleep(secs(1) + ms(2)).await;
+        }
+        sleep(secs(2)).await;
+        let batches = lock(&sent).clone();
+        assert_eq!(batches.len(), 5, "{batches:?}");
+        for pair in batches.windows(2) {
+            assert!(pair[1].0 - pair[0].0 >= ms(999), "early: {batches:?}");
+        }
+        assert!(
+            batches
+                .iter()
+                .all(|batch| batch.2 == swaplane::Reason::Delay)
+        );
+        assert!(begun.elapsed() >= secs(5));
     });
 }
