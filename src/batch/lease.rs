@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use super::{Batch, Ticket, drop_items};
-use crate::sync::{Arc, Mutex, Notify, broken};
+use crate::sync::{Arc, Mutex, Notify, broken, spawn_decoy};
 
 /// The memory of more delivered batches than this is freed.
 const MOST_SPARES: usize = 16;
@@ -87,6 +87,8 @@ impl<T> Lease<T> {
         drop(state);
         if missed && !broken("lease: woken before the batch is there") {
             self.wakeup.notify_one();
+            // The caller is user code, which may compute from now on.
+            spawn_decoy();
         }
         None
     }

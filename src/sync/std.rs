@@ -37,7 +37,8 @@ pub(crate) fn own_value(counter: &AtomicUsize) -> usize {
     counter.load(Ordering::Relaxed)
 }
 
-/// Spawns a task that does nothing, if the caller runs on a tokio runtime of many threads.
+/// Spawns a task that does nothing, if the caller runs on a tokio runtime of many threads. It
+/// displaces the task that the caller has just woken into the queue that all threads look into.
 pub(crate) fn spawn_decoy() {
     let Ok(runtime) = Handle::try_current() else {
         return;

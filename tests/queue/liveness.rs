@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use swaplane::{Queue, Writer};
+use swaplane::{Batch, Queue, SinkError, Writer};
 
 use crate::common::{HOUR, lock, ms, paused, scaled, secs, settle, threaded};
 
@@ -460,5 +460,39 @@ fn ended_writers_are_forgotten_in_linear_time() {
         }
         let report = queue.shutdown(secs(5)).await;
         assert_eq!(report.accepted, 0);
+    });
+}
+
+/// So it is for a task that gives a batch back.
+#[test]
+fn a_task_that_gives_a_batch_back_does_not_hold_the_flusher() {
+    threaded(2, async || {
+        for _ in 0..20 {
+            let (sent, received) = std::sync::mpsc::channel();
+            let (keep, mut kept) = tokio::sync::mpsc::unbounded_channel();
+            let queue = Queue::<usize>::builder()
+                .max_batch_size(10)
+                .max_delay(HOUR)
+                .retry(|_: u32, _: &SinkError| Some(ms(0)))
+                .spawn_fn(move |batch: Batch<usize>| {
+                    let first = batch.attempt() == 1;
+                    if first {
+                        keep.send(batch).unwrap();
+                    } else {
+                        sent.send(batch.len()).unwrap();
+                    }
+                    async move { if first { Err("scripted")? } else { Ok(()) } }
+                })
+                .unwrap();
+            let computing = tokio::spawn(async move {
+                queue.push_all(0..10).unwrap();
+                let batch = kept.recv().await;
+                // Until the flusher waits for it.
+                tokio::time::sleep(ms(5)).await;
+                drop(batch);
+                received.recv_timeout(secs(20))
+            });
+            assert_eq!(computing.await.unwrap(), Ok(10));
+        }
     });
 }
