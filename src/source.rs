@@ -51,6 +51,11 @@ impl<T> BatchFiller<T> {
         }
     }
 
+    /// How many items a list has at most.
+    pub(crate) fn max(&self) -> usize {
+        self.max
+    }
+
     /// The list to append to, and how many items fit into it.
     pub(crate) fn open(&mut self) -> (&mut Vec<T>, usize) {
         if self.last.len() == self.max {

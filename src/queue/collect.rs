@@ -7,6 +7,10 @@ use super::store::Store;
 use crate::source::{BatchFiller, Collect, Parked, Source};
 use crate::sync::{Arc, broken};
 
+/// How many items at least, and at most, are taken from a lane before the next lane has its turn.
+const SMALLEST_SHARE: usize = 8;
+const LARGEST_SHARE: usize = 256;
+
 /// Owns the reading ends of all lanes.
 pub(crate) struct Collector<T> {
     store: Arc<Store<T>>,
@@ -102,19 +106,21 @@ impl<T: Send + 'static> Collect for Collector<T> {
     fn collect_all(&mut self, worker: usize, out: &mut BatchFiller<T>) {
         let fallback = self.store.take_fallback(worker);
         self.adopt();
+        let readers = &mut self.workers[worker].readers;
+        // Bounded by what was visible here: a writer may be faster than its reader.
+        let mut left: Vec<_> = readers.iter().map(LaneReader::available).collect();
+        let mut lanes: Vec<_> = (0..left.len()).filter(|lane| left[*lane] > 0).collect();
         let mut taken = 0;
-        for reader in &mut self.workers[worker].readers {
-            // Bounded by what was visible here: a writer may be faster than its reader.
-            let mut left = reader.available();
-            while left > 0 {
+        // By turns: nobody waits behind the burst of another lane.
+        while !lanes.is_empty() {
+            let share = (out.max() / lanes.len()).clamp(SMALLEST_SHARE, LARGEST_SHARE);
+            lanes.retain(|&lane| {
                 let (list, room) = out.open();
-                let n = reader.take(left.min(room), list);
-                if n == 0 {
-                    break;
-                }
+                let n = readers[lane].take(left[lane].min(share).min(room), list);
                 taken += n;
-                left -= n;
-            }
+                left[lane] -= n;
+                n > 0 && left[lane] > 0
+            });
         }
         self.store.capacity.take_off(worker, taken);
         out.append(fallback);

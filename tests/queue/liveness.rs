@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use swaplane::{Batch, Queue, SinkError, Writer};
 
-use crate::common::{HOUR, lock, ms, paused, scaled, secs, settle, threaded};
+use crate::common::{HOUR, Recorder, item, lock, ms, paused, scaled, secs, settle, threaded};
 
 fn queue_of(size: usize, capacity: usize, workers: usize) -> Queue<usize> {
     let builder = Queue::builder()
@@ -494,5 +494,37 @@ fn a_task_that_gives_a_batch_back_does_not_hold_the_flusher() {
             });
             assert_eq!(computing.await.unwrap(), Ok(10));
         }
+    });
+}
+
+/// A flush takes from all lanes by turns: a burst of one delays nobody else by all of its batches.
+#[test]
+fn a_flush_lets_nobody_wait_behind_a_burst() {
+    paused(async || {
+        let sink = Recorder::ok();
+        let queue = Queue::<u64>::builder()
+            .max_batch_size(100)
+            .max_delay(HOUR)
+            .spawn(sink.clone())
+            .unwrap();
+        // One after the other, so that their lanes are in this order.
+        let mut burst = queue.writer();
+        burst.push_all((0..5000).map(|n| item(0, n))).unwrap();
+        let mut others: Vec<_> = (1..4).map(|_| queue.writer()).collect();
+        for (index, writer) in others.iter_mut().enumerate() {
+            writer.push(item(index + 1, 0)).unwrap();
+        }
+        queue.push(item(4, 0)).unwrap();
+        queue.push_keyed(&1, item(5, 0)).unwrap();
+        queue.flush().await.unwrap();
+        let delivered = sink.delivered();
+        let first_batches = &delivered[..200];
+        for producer in 1..6 {
+            assert!(
+                first_batches.contains(&item(producer, 0)),
+                "{producer} waits"
+            );
+        }
+        assert_eq!(delivered.len(), 5005);
     });
 }
