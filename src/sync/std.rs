@@ -9,6 +9,7 @@ pub(crate) use std::sync::{Arc, OnceLock};
 use std::sync::atomic::Ordering;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task;
 
 /// The cell of `std` with the interface of loom's cell, which watches each access.
 #[derive(Debug, Default)]
@@ -37,9 +38,14 @@ pub(crate) fn own_value(counter: &AtomicUsize) -> usize {
     counter.load(Ordering::Relaxed)
 }
 
-/// Spawns a task that does nothing, if the caller runs on a tokio runtime of many threads. It
+/// Spawns a task that does nothing, if the caller is a task of a tokio runtime of many threads. It
 /// displaces the task that the caller has just woken into the queue that all threads look into.
+// Not inlined: pushes of a full batch come here, and the code of all pushes is to stay small.
+#[inline(never)]
 pub(crate) fn spawn_decoy() {
+    if task::try_id().is_none() {
+        return;
+    }
     let Ok(runtime) = Handle::try_current() else {
         return;
     };
