@@ -92,6 +92,9 @@ pub(crate) struct Lane<T> {
     buffers: [Arc<Buffer<T>>; 2],
     /// The reader's alone. It lies here so that the lane can drop what nobody read.
     reader: UnsafeCell<ReaderState<T>>,
+    /// The collector has read everything and forgotten the lane. The collector's alone, too.
+    // Relaxed: only the collector reads it.
+    reaped: AtomicBool,
 }
 
 struct Control<T> {
@@ -117,9 +120,6 @@ struct Progress<T> {
     moved_at: AtomicUsize,
     /// The writer will push no more.
     ended: AtomicBool,
-    /// The collector has read everything and forgotten the lane. The collector's own.
-    // Relaxed: only the collector reads it.
-    reaped: AtomicBool,
 }
 
 // SAFETY: the protocol above gives each part of a lane to one thread at a time (models `swap`,
@@ -146,10 +146,10 @@ pub(crate) fn lane<T>(flags: usize) -> (LaneWriter<T>, LaneReader<T>) {
             acked: AtomicUsize::new(0),
             moved_at: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
-            reaped: AtomicBool::new(false),
         }),
         buffers,
         reader: UnsafeCell::new(ReaderState::START),
+        reaped: AtomicBool::new(false),
     });
     (LaneWriter::new(lane.clone()), LaneReader::new(lane))
 }
@@ -164,11 +164,11 @@ impl<T> Lane<T> {
 
     /// Notes that the writer has ended, and that everything was read.
     pub(crate) fn reap(&self) {
-        self.progress.reaped.store(true, Relaxed);
+        self.reaped.store(true, Relaxed);
     }
 
     pub(crate) fn is_reaped(&self) -> bool {
-        self.progress.reaped.load(Relaxed)
+        self.reaped.load(Relaxed)
     }
 
     /// Raises flags. Pushes see them from the next `Barrier::heavy` on.
