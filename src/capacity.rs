@@ -15,7 +15,7 @@ pub(crate) use self::backlog::MOST_BATCHES_LOG2;
 use self::backlog::{Backlog, items_in};
 use self::credits::{Credits, LARGEST_LEASE};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::{Arc, AtomicBool, Notify, order, spawn_decoy};
+use crate::sync::{Arc, AtomicBool, Notify, order, wake};
 
 /// The fixed shape of a queue or map.
 #[derive(Clone, Copy, Debug)]
@@ -87,15 +87,10 @@ impl Capacity {
     }
 
     /// Wakes the flusher. Costs an atomic read-modify-write at least; if the flusher sleeps, also a
-    /// call of the waker of its runtime, some microseconds; in a task of a runtime of many threads
-    /// also a task, which does nothing.
-    ///
-    /// And if the caller is a task that goes on computing? A task woken by another is the next of
-    /// that thread, and no other thread takes it over. The task that does nothing displaces the
-    /// flusher from there.
+    /// call of the waker of its runtime, some microseconds, and in a task of a runtime of many
+    /// threads another task.
     pub(crate) fn wake(&self) {
-        self.wakeup.notify_one();
-        spawn_decoy();
+        wake(&self.wakeup);
     }
 
     /// Waits for a credit. Returns `false` once the pool is closed.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use super::{Batch, Ticket, drop_items};
-use crate::sync::{Arc, Mutex, Notify, broken, spawn_decoy};
+use crate::sync::{Arc, Mutex, Notify, broken, wake};
 
 /// The memory of more delivered batches than this is freed.
 const MOST_SPARES: usize = 16;
@@ -86,9 +86,7 @@ impl<T> Lease<T> {
         let missed = state.missed;
         drop(state);
         if missed && !broken("lease: woken before the batch is there") {
-            self.wakeup.notify_one();
-            // The caller is user code, which may compute from now on.
-            spawn_decoy();
+            wake(&self.wakeup);
         }
         None
     }

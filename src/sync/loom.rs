@@ -151,8 +151,10 @@ impl OwnerCheck {
     }
 }
 
-/// No runtime, no task.
-pub(crate) fn spawn_decoy() {}
+/// There is no runtime whose threads could keep the flusher from its turn.
+pub(crate) fn wake(wakeup: &Notify) {
+    wakeup.notify_one();
+}
 
 /// The `Notify` of tokio, less what the crate does not use: one stored permit, one waiter.
 #[derive(Debug, Default)]

@@ -38,11 +38,15 @@ pub(crate) fn own_value(counter: &AtomicUsize) -> usize {
     counter.load(Ordering::Relaxed)
 }
 
-/// Spawns a task that does nothing, if the caller is a task of a tokio runtime of many threads. It
-/// displaces the task that the caller has just woken into the queue that all threads look into.
+/// Wakes the flusher from user code.
+///
+/// And if the caller is a task that goes on computing? A task that is woken by another is the next
+/// of that thread, and no other thread of the runtime takes it over. So a task that does nothing is
+/// spawned behind it, and displaces it into the queue that all threads look into.
 // Not inlined: pushes of a full batch come here, and the code of all pushes is to stay small.
 #[inline(never)]
-pub(crate) fn spawn_decoy() {
+pub(crate) fn wake(wakeup: &Notify) {
+    wakeup.notify_one();
     if task::try_id().is_none() {
         return;
     }
