@@ -193,10 +193,6 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
             }
             self.deadline = Some(self.deadline.map_or(at, |earlier| earlier.min(at)));
         }
-        if self.flushes.is_empty() && !heard.flushes.is_empty() {
-            // Only then: a service that flushes for each request must not turn backoff off.
-            self.end_pauses(Pause::OfPolicy);
-        }
         self.begin_flushes(heard.flushes);
         if self.stage == Stage::Closing && !self.core().collector.is_busy() {
             for worker in self.workers() {
@@ -211,6 +207,10 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
     fn begin_flushes(&mut self, callers: Vec<oneshot::Sender<Flushed>>) {
         if callers.is_empty() {
             return;
+        }
+        if self.flushes.is_empty() {
+            // Only then: a service that flushes for each request must not turn backoff off.
+            self.end_pauses(Pause::OfPolicy);
         }
         for worker in self.workers() {
             self.cut_all(worker, Reason::Flush);
