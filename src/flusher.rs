@@ -265,8 +265,8 @@ impl<B: Source, S: Sink<B::Item>> Flusher<B, S> {
         for worker in self.workers() {
             let core = self.core();
             nothing &= core.workers[worker].is_done();
-            if core.waiting(worker) > 0 {
-                let held_back = core.collector.held_back(worker);
+            let held_back = core.collector.held_back(worker);
+            if held_back > 0 || core.collector.available(worker) > 0 {
                 nothing = false;
                 let due = self.due[worker].get_or_insert(Due { reason, held_back });
                 due.held_back = held_back;

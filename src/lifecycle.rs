@@ -154,8 +154,7 @@ macro_rules! observing_methods {
         /// # Ok::<(), Box<dyn std::error::Error>>(())
         /// ```
         pub fn retry_now(&self) {
-            self.handle.requests.retry_now();
-            self.handle.source.capacity().wake();
+            self.handle.retry_now();
         }
 
         /// Refuses pushes from now on. Returns whether this call was the first to do so.

@@ -39,6 +39,12 @@ impl<S: Admission, R> Shared<S, R> {
         self.source.capacity().wake();
     }
 
+    /// Ends the pauses after failures, also those that the sink asked for.
+    pub(crate) fn retry_now(&self) {
+        self.requests.retry_now();
+        self.source.capacity().wake();
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         self.counters.snapshot(|| self.source.intake())
     }

@@ -108,18 +108,18 @@ impl<T: Send + 'static> Collect for Collector<T> {
         self.adopt();
         let readers = &mut self.workers[worker].readers;
         // Bounded by what was visible here: a writer may be faster than its reader.
-        let mut left: Vec<_> = readers.iter().map(LaneReader::available).collect();
-        let mut lanes: Vec<_> = (0..left.len()).filter(|lane| left[*lane] > 0).collect();
+        let visible = readers.iter().map(LaneReader::available).enumerate();
+        let mut lanes: Vec<_> = visible.filter(|(_, left)| *left > 0).collect();
         let mut taken = 0;
         // By turns: nobody waits behind the burst of another lane.
         while !lanes.is_empty() {
             let share = (out.max() / lanes.len()).clamp(SMALLEST_SHARE, LARGEST_SHARE);
-            lanes.retain(|&lane| {
+            lanes.retain_mut(|(lane, left)| {
                 let (list, room) = out.open();
-                let n = readers[lane].take(left[lane].min(share).min(room), list);
+                let n = readers[*lane].take(share.min(*left).min(room), list);
                 taken += n;
-                left[lane] -= n;
-                n > 0 && left[lane] > 0
+                *left -= n;
+                n > 0 && *left > 0
             });
         }
         self.store.capacity.take_off(worker, taken);

@@ -122,10 +122,11 @@ impl<T> Registry<T> {
         } = &mut *lanes;
         let before = all.len();
         all.retain(|lane| {
-            if lane.is_reaped() {
+            let reaped = lane.is_reaped();
+            if reaped {
                 *reaped_items += lane.published() as u64;
             }
-            !lane.is_reaped()
+            !reaped
         });
         // A burst of short-lived writers leaves no memory behind.
         if all.len() < all.capacity() / 4 {
