@@ -2,8 +2,7 @@
 //! wake-up shows as a flusher that was not woken when all is over, not as a deadlock.)
 
 use super::parts::{Fences, Queue};
-use super::support::{Mutants, caught, model, thread, yield_now};
-use crate::source::Parked;
+use super::support::{Mutants, caught, model, thread};
 
 /// Whether the flusher, each time it wakes, lets pushes be silent again.
 #[derive(Clone, Copy, PartialEq)]
@@ -24,18 +23,13 @@ fn park(bound: Option<usize>, fences: Fences, flag: Flag, lanes: u32, ready: u32
             })
         }));
         let mut taken = 0;
-        loop {
-            match flusher.park() {
-                Parked::Idle if !flusher.was_woken() => break,
-                Parked::Idle | Parked::Found => {}
-                Parked::Busy => yield_now(),
-            }
+        flusher.fall_asleep(|flusher| {
             taken += flusher.collect(100).len();
             if flag == Flag::ComesDown {
                 flusher.unpark();
                 taken += flusher.collect(100).len();
             }
-        }
+        });
         // Asleep.
         for thread in threads {
             thread.join().unwrap();
@@ -71,37 +65,23 @@ fn against_two_lanes() {
     park(Some(2), Fences::Each, Flag::ComesDown, 2, 0, 1);
 }
 
+fn one_push() {
+    park(None, Fences::Each, Flag::StaysUp, 1, 0, 1);
+}
+
 pub(crate) const MUTANTS: Mutants = &[
-    ("lane: parked ignored", || {
-        park(None, Fences::Each, Flag::StaysUp, 1, 0, 1)
-    }),
-    ("park: not looked again", || {
-        park(None, Fences::Each, Flag::StaysUp, 1, 0, 1)
-    }),
-    ("collect: busy ignored", || {
-        park(None, Fences::Each, Flag::StaysUp, 1, 0, 1)
-    }),
-    ("barrier: no fence", || {
-        park(None, Fences::Each, Flag::StaysUp, 1, 0, 1)
-    }),
-    ("barrier: weak fence", || {
-        park(None, Fences::Each, Flag::StaysUp, 1, 0, 1)
-    }),
-    ("lane: no fence after busy", || {
-        park(None, Fences::Each, Flag::StaysUp, 1, 0, 1)
-    }),
-    ("lane: weak fence after busy", || {
-        park(None, Fences::Each, Flag::StaysUp, 1, 0, 1)
-    }),
+    ("lane: parked ignored", one_push),
+    ("park: not looked again", one_push),
+    ("collect: busy ignored", one_push),
+    ("barrier: no fence", one_push),
+    ("barrier: weak fence", one_push),
+    ("lane: no fence after busy", one_push),
+    ("lane: weak fence after busy", one_push),
     ("lane: no compiler fence after busy", || {
         park(None, Fences::Expedited, Flag::StaysUp, 1, 5, 1)
     }),
-    ("lane: busy cleared", || {
-        park(None, Fences::Each, Flag::StaysUp, 1, 0, 1)
-    }),
-    ("lane: busy read", || {
-        park(None, Fences::Each, Flag::StaysUp, 1, 0, 1)
-    }),
+    ("lane: busy cleared", one_push),
+    ("lane: busy read", one_push),
     ("lane: lowered in two steps", || {
         park(Some(3), Fences::Each, Flag::ComesDown, 1, 2, 1)
     }),

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
+use super::support::yield_now;
 use crate::batch::{Batch, Content, Reason, Ticket};
 use crate::capacity::Shape;
 use crate::error::PushError;
@@ -313,6 +314,19 @@ impl<T: Send + 'static> Flusher<T> {
 
     pub(crate) fn park(&mut self) -> Parked {
         self.collector.park(|_| true)
+    }
+
+    /// Parks, and calls `awake` to collect each time that something keeps it from sleeping, until
+    /// it sleeps.
+    pub(crate) fn fall_asleep(&mut self, mut awake: impl FnMut(&mut Self)) {
+        loop {
+            match self.park() {
+                Parked::Idle if !self.was_woken() => break,
+                Parked::Idle | Parked::Found => {}
+                Parked::Busy => yield_now(),
+            }
+            awake(self);
+        }
     }
 
     pub(crate) fn unpark(&mut self) {

@@ -4,7 +4,6 @@
 
 use super::parts::{Fences, Queue};
 use super::support::{Mutants, caught, model, thread, yield_now};
-use crate::source::Parked;
 
 fn against_close(bound: Option<usize>, fences: Fences) {
     model(bound, move || {
@@ -39,14 +38,7 @@ fn against_park(bound: Option<usize>, fences: Fences) {
             move || queue.lane().push(&queue, 1).unwrap()
         });
         let mut taken = 0;
-        loop {
-            match flusher.park() {
-                Parked::Idle if !flusher.was_woken() => break,
-                Parked::Idle | Parked::Found => {}
-                Parked::Busy => yield_now(),
-            }
-            taken += flusher.collect(100).len();
-        }
+        flusher.fall_asleep(|flusher| taken += flusher.collect(100).len());
         thread.join().unwrap();
         assert!(taken == 1 || flusher.was_woken());
     });
