@@ -356,52 +356,50 @@ fn a_put_takes_effect_when_what_it_replaces_panics() {
     });
 }
 
-/// Key and value are dropped one after the other, and both panic.
-#[test]
-fn a_stale_pair_that_panics_does_not_abort() {
-    alone("a_stale_pair_that_panics_does_not_abort", || {
-        paused(async || {
+/// Runs `blow` on a full map in a process of its own, which must not be aborted, and neither must
+/// the map be harmed.
+fn does_not_abort(test: &str, blow: impl FnOnce(&Field, &Alive) + Send + 'static) {
+    alone(test, || {
+        paused(async move || {
             let (sink, alive) = (Keyed::from(Recorder::ok()), Alive::default());
             let map = builder().spawn(sink.clone()).unwrap();
             fill(&map, &alive);
-            let armed = |id| alive.mine(id).arm(DROP);
-            map.put_newer(alive.mine(3), alive.mine(31), 5).unwrap();
-            assert!(blows(|| _ = map.put_newer(armed(3), armed(32), 5)));
+            blow(&map, &alive);
             assert_unharmed(&map, &sink, &alive).await;
         });
+    });
+}
+
+/// Key and value are dropped one after the other, and both panic.
+#[test]
+fn a_stale_pair_that_panics_does_not_abort() {
+    does_not_abort("a_stale_pair_that_panics_does_not_abort", |map, alive| {
+        let armed = |id| alive.mine(id).arm(DROP);
+        map.put_newer(alive.mine(3), alive.mine(31), 5).unwrap();
+        assert!(blows(|| _ = map.put_newer(armed(3), armed(32), 5)));
     });
 }
 
 /// The old value and the second key both panic when they are dropped.
 #[test]
 fn a_replaced_pair_that_panics_does_not_abort() {
-    alone("a_replaced_pair_that_panics_does_not_abort", || {
-        paused(async || {
-            let (sink, alive) = (Keyed::from(Recorder::ok()), Alive::default());
-            let map = builder().spawn(sink.clone()).unwrap();
-            fill(&map, &alive);
-            map.put(alive.mine(3), alive.mine(31).arm(DROP)).unwrap();
-            assert!(blows(
-                || _ = map.put(alive.mine(3).arm(DROP), alive.mine(32))
-            ));
-            assert_unharmed(&map, &sink, &alive).await;
-        });
-    });
+    does_not_abort(
+        "a_replaced_pair_that_panics_does_not_abort",
+        |map, alive| {
+            let armed = |id| alive.mine(id).arm(DROP);
+            map.put(alive.mine(3), armed(31)).unwrap();
+            assert!(blows(|| _ = map.put(armed(3), alive.mine(32))));
+        },
+    );
 }
 
 /// The key panics when it is taken out, and the value would panic on its way to the caller.
 #[test]
 fn a_removed_pair_that_panics_does_not_abort() {
-    alone("a_removed_pair_that_panics_does_not_abort", || {
-        paused(async || {
-            let (sink, alive) = (Keyed::from(Recorder::ok()), Alive::default());
-            let map = builder().spawn(sink.clone()).unwrap();
-            fill(&map, &alive);
-            map.put(alive.mine(9).arm(DROP), alive.mine(9).arm(DROP))
-                .unwrap();
-            assert!(blows(|| _ = map.remove(&alive.mine(9))));
-            assert_unharmed(&map, &sink, &alive).await;
-        });
+    does_not_abort("a_removed_pair_that_panics_does_not_abort", |map, alive| {
+        let armed = |id| alive.mine(id).arm(DROP);
+        map.put(armed(9), armed(9)).unwrap();
+        assert!(blows(|| _ = map.remove(&alive.mine(9))));
     });
 }
 
